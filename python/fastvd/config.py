@@ -1,0 +1,219 @@
+"""A config to a dict, to YAML and back; strict, with the nearest right key named.
+
+A config is a frozen dataclass; a string under a field is its help. A union of configs is told
+apart by their first field, ``kind: Literal[...]``.
+"""
+
+import ast
+import dataclasses
+import difflib
+import functools
+import inspect
+import textwrap
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import yaml
+
+FORMAT = 1
+"""Version of the run's YAML; a file with a higher one was written by a newer fastvd."""
+
+T = TypeVar("T")
+
+
+def to_dict(config: object) -> dict[str, Any]:
+    """Return a config as nested dicts, lists and scalars, in field order."""
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(cast(Any, config))}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str = "") -> T:
+    """Build a config of class ``cls`` from nested dicts.
+
+    Raises ValueError with the full name of a key that is unknown, missing or of the wrong type.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where or 'config'}: expected keys and values, got {data!r}")
+    hints = get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cast(Any, cls))]
+    prefix = f"{where}." if where else ""
+    for key in data:
+        if key not in names:
+            raise ValueError(f"{prefix}{key}: no such key{_nearest(str(key), names)}")
+    values = {key: _typed(hints[key], value, prefix + key) for key, value in data.items()}
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}" if where else str(error)) from error
+
+
+def override(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return ``data`` with the dotted ``key`` set to ``value``; sections are made on the way."""
+    head, _, rest = key.partition(".")
+    if not rest:
+        return {**data, head: value}
+    inner = data.get(head) or {}
+    if not isinstance(inner, Mapping):
+        raise ValueError(f"{key}: {head} is {inner!r}, not a section")
+    return {**data, head: override(inner, rest, value)}
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a config file as a dict, without its ``format`` key.
+
+    Raises ValueError when it is not YAML with keys, or was written by a newer fastvd.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected keys and values, got {type(data).__name__}")
+    version = data.pop("format", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        raise ValueError(f"{path}: format {version} is newer than {FORMAT}, please update fastvd")
+    return data
+
+
+def load(path: Path | str, cls: type[T]) -> T:
+    """Read a config of class ``cls`` from a YAML file; errors name the file and the key."""
+    data = read_yaml(path)
+    try:
+        return from_dict(cls, data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save(path: Path | str, config: object) -> None:
+    """Write a config as commented YAML that ``load`` reads back equal."""
+    Path(path).write_text(to_yaml(config), encoding="utf-8")
+
+
+def to_yaml(config: object) -> str:
+    """Return a config as YAML, each key with its help as a comment."""
+    return f"format: {FORMAT}\n" + "\n".join(_yaml_lines(config, "")) + "\n"
+
+
+@functools.cache
+def help_texts(cls: Any) -> dict[str, str]:
+    """Return the string under each field of a config class, by field name."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    texts = {}
+    for field, doc in zip(tree.body, tree.body[1:], strict=False):
+        is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if is_field and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
+            name = cast(ast.Name, cast(ast.AnnAssign, field).target).id
+            texts[name] = " ".join(str(doc.value.value).split())
+    return texts
+
+
+def _yaml_lines(config: object, indent: str) -> list[str]:
+    lines = []
+    texts = help_texts(cast(Any, type(config)))
+    for field in dataclasses.fields(cast(Any, config)):
+        value = getattr(config, field.name)
+        comment = textwrap.wrap(texts.get(field.name, ""), 96 - len(indent))
+        lines += [f"{indent}# {line}" for line in comment]
+        if dataclasses.is_dataclass(value):
+            lines += [f"{indent}{field.name}:", *_yaml_lines(value, indent + "  ")]
+        else:
+            text = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6)
+            lines.append(f"{indent}{field.name}: {text.removesuffix('...' + chr(10)).strip()}")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _nearest(key: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, names, n=1)
+    return f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """Return ``value`` as ``hint`` wants it, or raise ValueError that names the key."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _typed_union(args, value, where)
+    if dataclasses.is_dataclass(hint):
+        section: type[object] = cast(Any, hint)
+        return from_dict(section, value, where=where)
+    if origin is Literal:
+        if value not in args:
+            choices = ", ".join(map(str, args))
+            raise ValueError(f"{where}: {value!r} is none of {choices}{_did_you_mean(value, args)}")
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return _typed_tuple(args, value, where)
+    if origin is dict and isinstance(value, Mapping):
+        return {str(k): _typed(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    return _typed_scalar(hint, value, where)
+
+
+def _typed_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    kinds = {_kind(arg): arg for arg in args if dataclasses.is_dataclass(arg)}
+    if isinstance(value, Mapping) and len(kinds) > 1:
+        kind = value.get("kind")
+        if kind not in kinds:
+            raise ValueError(f"{where}.kind: {kind!r} is none of {', '.join(kinds)}")
+        return from_dict(kinds[kind], value, where=where)
+    choices = [arg for arg in args if arg is not type(None)]
+    if len(choices) == 1:
+        return _typed(choices[0], value, where)
+    for arg in choices:
+        try:
+            return _typed(arg, value, where)
+        except ValueError:
+            continue
+    raise ValueError(f"{where}: expected {' or '.join(map(_hint_name, choices))}, got {value!r}")
+
+
+def _typed_tuple(args: tuple[Any, ...], value: Sequence[Any], where: str) -> tuple[Any, ...]:
+    if args[-1] is Ellipsis:
+        return tuple(_typed(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(args) != len(value):
+        raise ValueError(f"{where}: expected {len(args)} values, got {list(value)!r}")
+    pairs = enumerate(zip(args, value, strict=True))
+    return tuple(_typed(arg, item, f"{where}[{i}]") for i, (arg, item) in pairs)
+
+
+def _typed_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-4 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint is Any or (inspect.isclass(hint) and type(value) is hint):
+        return value
+    raise ValueError(f"{where}: expected {_hint_name(hint)}, got {value!r}")
+
+
+def _hint_name(hint: Any) -> str:
+    return "a list" if get_origin(hint) is tuple else getattr(hint, "__name__", str(hint))
+
+
+def _kind(cls: Any) -> str:
+    field = dataclasses.fields(cls)[0]
+    if field.name != "kind":
+        raise TypeError(f"{cls.__name__} is in a union of configs and must begin with kind")
+    return str(field.default)
+
+
+def _did_you_mean(value: Any, choices: Sequence[Any]) -> str:
+    close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
+    return f", did you mean {close[0]}?" if close else ""

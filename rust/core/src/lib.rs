@@ -1,0 +1,6 @@
+//! Moves frames: video and GIF files to `u8` clips `[T, H, W, C]`, and clips to GIF files.
+
+pub mod error;
+pub mod limits;
+
+pub use error::{Error, Result};

@@ -1,0 +1,12 @@
+//! The extension module `fastvd._core`: converts arguments, calls `fastvd-core`, converts results.
+
+mod error;
+
+use pyo3::prelude::*;
+
+/// Rust half of fastvd; `fastvd.native` is the only importer.
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    Ok(())
+}
