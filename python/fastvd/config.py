@@ -145,9 +145,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _typed_union(args, value, where)
-    if dataclasses.is_dataclass(hint):
-        section: type[object] = cast(Any, hint)
-        return from_dict(section, value, where=where)
+    if hasattr(hint, "__dataclass_fields__"):
+        return from_dict(hint, value, where=where)
     if origin is Literal:
         if value not in args:
             choices = ", ".join(map(str, args))
@@ -163,7 +162,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 def _typed_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in args:
         return None
-    kinds = {_kind(arg): arg for arg in args if dataclasses.is_dataclass(arg)}
+    kinds = {_kind(arg): arg for arg in args if hasattr(arg, "__dataclass_fields__")}
     if isinstance(value, Mapping) and len(kinds) > 1:
         kind = value.get("kind")
         if kind not in kinds:
