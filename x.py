@@ -105,7 +105,7 @@ def install_packages() -> None:
 def build_rust() -> None:
     """Build the extension and install fastvd in place; without a linker, leave Rust out."""
     say("building the Rust extension")
-    command = [BIN / "maturin", "develop", "--release", "--uv", "--quiet"]
+    command: list[str | Path] = [BIN / "maturin", "develop", "--release", "--uv", "--quiet"]
     done = run(command, "building the Rust extension", may_fail="there is no C linker")
     if not done:
         install_without_rust()

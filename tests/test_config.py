@@ -1,0 +1,118 @@
+import dataclasses
+import re
+from typing import Literal
+
+import pytest
+import yaml
+
+from fastvd import config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Circle:
+    kind: Literal["circle"] = "circle"
+    """Which shape."""
+
+    radius: float = 1.0
+    """Radius in
+    pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    kind: Literal["box"] = "box"
+    sides: tuple[int, int] = (1, 2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    shape: Circle | Box = Circle()
+    size: int | tuple[int, int] = 64
+    fps: float | None = None
+    name: str = "a: b"
+    loss: Literal["l1", "l2"] = "l2"
+    widths: tuple[int, ...] = (1, 2)
+    options: dict[str, float] = dataclasses.field(default_factory=dict)
+    is_grey: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and self.fps <= 0:
+            raise ValueError(f"fps must be above 0, got {self.fps}")
+
+
+PICTURES = {
+    "defaults": Picture(),
+    "all set": Picture(
+        shape=Box(sides=(3, 4)),
+        size=(5, 6),
+        fps=1e-5,
+        name="x#y",
+        loss="l1",
+        widths=(),
+        options={"a": 1.5},
+        is_grey=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES.keys())
+def test_saved_config_reads_back_equal(picture, tmp_path):
+    config.save(tmp_path / "c.yaml", picture)
+    assert config.load(tmp_path / "c.yaml", Picture) == picture
+
+
+def test_yaml_carries_the_help_of_each_field():
+    assert "  # Radius in pixels.\n  radius: 1.0\n" in config.to_yaml(Picture())
+
+
+BAD = {
+    "misspelt key": ({"nmae": "x"}, "nmae: no such key, did you mean name?"),
+    "misspelt nested key": (
+        {"shape": {"kind": "circle", "radus": 1}},
+        "shape.radus: no such key, did you mean radius?",
+    ),
+    "unknown kind": ({"shape": {"kind": "star"}}, "shape.kind: 'star' is none of circle, box"),
+    "no kind": ({"shape": {"radius": 1.0}}, "shape.kind: None is none of circle, box"),
+    "choice": ({"loss": "l3"}, "loss: 'l3' is none of l1, l2"),
+    "text for a number": ({"fps": "fast"}, "fps: expected float, got 'fast'"),
+    "number for a flag": ({"is_grey": 1}, "is_grey: expected bool, got 1"),
+    "flag for a number": ({"size": True}, "size: expected int or a list, got True"),
+    "wrong length": ({"shape": {"kind": "box", "sides": [1]}}, "expected 2 values, got [1]"),
+    "item": ({"widths": [1, "a"]}, "widths[1]: expected int, got 'a'"),
+    "range": ({"fps": -1.0}, "fps must be above 0, got -1.0"),
+    "not a section": ({"shape": 3}, "shape: expected Circle or Box"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_config_names_the_key(data, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        config.from_dict(Picture, data)
+
+
+def test_bad_file_is_named(tmp_path):
+    path = tmp_path / "c.yaml"
+    for text in ("a: [1", "- 1", "fps: no"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            config.load(path, Picture)
+
+
+def test_file_from_a_newer_version_is_refused(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("format: 99\nfps: 1.0\n")
+    with pytest.raises(ValueError, match="format 99 is newer than 1"):
+        config.load(path, Picture)
+
+
+def test_number_without_a_dot_is_read_as_float():
+    data = yaml.safe_load("fps: 1e-4")
+    assert config.from_dict(Picture, data).fps == 1e-4
+
+
+def test_override_reaches_into_sections():
+    data = {"shape": {"kind": "circle"}, "fps": None}
+    data = config.override(data, "shape.radius", 3.0)
+    assert config.from_dict(Picture, data).shape == Circle(radius=3.0)
+    with pytest.raises(ValueError, match="fps is 5, not a section"):
+        config.override({"fps": 5}, "fps.x", 1)
