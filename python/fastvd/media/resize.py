@@ -1,0 +1,172 @@
+"""Crop, pad, resize and grey of uint8 frames: Rust where it is there, else the NumPy twin.
+
+The filters are those of Pillow: two passes, columns first, 22-bit fixed-point weights, rounded to
+uint8 after each pass. Rust and the twin give the same bytes; Pillow's BILINEAR, which picks the
+order of its passes by the sizes, is within one level.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastvd import native
+from fastvd.media import limits
+
+Fit = Literal["crop", "pad", "stretch"]
+Resample = Literal["bilinear", "area"]
+
+WEIGHT_BITS = 22
+
+
+class View(NamedTuple):
+    """How a source frame becomes a clip's frame; see ``read_clip`` for the fields."""
+
+    size: tuple[int, int] | None
+    crop: tuple[int, int, int, int] | None
+    fit: Fit
+    resample: Resample
+    grey: bool
+
+
+class Plan(NamedTuple):
+    """A view worked out for one source size, in pixels.
+
+    The source's rows ``top : top + height`` and columns ``left : left + width`` are put at
+    ``pad_top``, ``pad_left`` of a black canvas, which is resized to ``size``.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    canvas: tuple[int, int]
+    pad_top: int
+    pad_left: int
+    size: tuple[int, int]
+
+
+def make_view(
+    size: int | tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    *,
+    fit: str = "crop",
+    resample: str = "bilinear",
+    grey: bool = False,
+) -> View:
+    """Check the arguments that need no source frame. Raises ValueError."""
+    if fit not in ("crop", "pad", "stretch"):
+        raise ValueError(f"fit must be 'crop', 'pad' or 'stretch', got {fit!r}")
+    if resample not in ("bilinear", "area"):
+        raise ValueError(f"resample must be 'bilinear' or 'area', got {resample!r}")
+    pair = (size, size) if isinstance(size, int) else size
+    if pair is not None and (len(pair) != 2 or not all(1 <= s <= limits.MAX_SIDE for s in pair)):
+        raise ValueError(f"size must be 1 to {limits.MAX_SIDE} or (height, width), got {size}")
+    if crop is not None and (len(crop) != 4 or min(crop[:2]) < 0 or min(crop[2:]) < 1):
+        raise ValueError(f"crop must be (top, left, height, width) inside the frame, got {crop}")
+    return View(pair and (int(pair[0]), int(pair[1])), crop, fit, resample, grey)  # type: ignore[arg-type]
+
+
+def make_plan(view: View, height: int, width: int) -> Plan:
+    """Work out a view for source frames of [height, width]. Raises ValueError."""
+    top, left, h, w = view.crop or (0, 0, height, width)
+    if top + h > height or left + w > width:
+        allowed = f"the frame is {height} high and {width} wide"
+        raise ValueError(f"crop {view.crop} (top, left, height, width) is outside: {allowed}")
+    if view.size is None or view.fit == "stretch":
+        return Plan(top, left, h, w, (h, w), 0, 0, view.size or (h, w))
+    out_h, out_w = view.size
+    if view.fit == "crop":
+        new_h = h if w * out_h >= h * out_w else max(1, _round_ratio(w * out_h, out_w))
+        new_w = max(1, _round_ratio(h * out_w, out_h)) if w * out_h > h * out_w else w
+        top, left = top + (h - new_h) // 2, left + (w - new_w) // 2
+        return Plan(top, left, new_h, new_w, (new_h, new_w), 0, 0, view.size)
+    canvas_h = max(h, _round_ratio(w * out_h, out_w))
+    canvas_w = max(w, _round_ratio(h * out_w, out_h))
+    if canvas_h * canvas_w > limits.MAX_PIXELS:
+        raise ValueError(f"padding {h}x{w} to the aspect of {view.size} takes too many pixels")
+    pad_top, pad_left = (canvas_h - h) // 2, (canvas_w - w) // 2
+    return Plan(top, left, h, w, (canvas_h, canvas_w), pad_top, pad_left, view.size)
+
+
+def resize(frames: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
+    """Frames [T, H, W, 3] as ``view`` shows them: [T, h, w, 3], or [T, h, w, 1] in grey."""
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {frames.shape}")
+    plan = make_plan(view, *frames.shape[1:3])
+    limits.check_clip(len(frames), *plan.size, 1 if view.grey else 3)
+    if native.available and hasattr(native.core, "resize"):
+        source = np.ascontiguousarray(frames)
+        return native.core.resize(source, *view)
+    return resize_twin(frames, view, plan)
+
+
+def resize_twin(frames: npt.NDArray[np.uint8], view: View, plan: Plan) -> npt.NDArray[np.uint8]:
+    """NumPy twin of the Rust resize."""
+    t, l, h, w = plan.top, plan.left, plan.height, plan.width
+    part = frames[:, t : t + h, l : l + w]
+    if view.grey:
+        part = to_grey(part)
+    rows = _weights(plan.canvas[0], plan.pad_top, h, plan.size[0], view.resample)  # [out_h, h]
+    cols = _weights(plan.canvas[1], plan.pad_left, w, plan.size[1], view.resample)  # [out_w, w]
+    out = np.empty((len(part), *plan.size, part.shape[-1]), np.uint8)
+    for i, frame in enumerate(part):
+        narrow = _narrow(np.einsum("ow,hwc->hoc", cols, frame.astype(float), optimize=True))
+        out[i] = _narrow(np.einsum("oh,hwc->owc", rows, narrow.astype(float), optimize=True))
+    return out
+
+
+def to_grey(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Luma of BT.601 of [..., 3] as [..., 1], with Pillow's rounding."""
+    r, g, b = (frames[..., c : c + 1].astype(np.uint32) for c in range(3))
+    return ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16).astype(np.uint8)
+
+
+def check_path_plan(path: Path | str, view: View, height: int, width: int) -> None:
+    """Raise for a source frame that can't be shown: too large, or the crop is outside."""
+    limits.check_frame(path, width, height)
+    try:
+        make_plan(view, height, width)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _round_ratio(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def _narrow(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    # the sums are integers below 2^53, so float64 holds them exactly
+    rounded = (sums.astype(np.int64) + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
+    return np.clip(rounded, 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _weights(
+    canvas: int, pad: int, real: int, out: int, resample: Resample
+) -> npt.NDArray[np.float64]:
+    """Fixed-point weights [out, real] of a resize from ``canvas`` to ``out`` pixels.
+
+    Pixels ``pad : pad + real`` of the canvas are real, the others black, so they have no column.
+    """
+    scale = canvas / out
+    pixel = np.arange(canvas) + 0.5  # [canvas]
+    first = np.arange(out)[:, None] * scale  # [out, 1]
+    if resample == "area":
+        # how much of the pixel lies below the output pixel
+        lo, hi = np.maximum(pixel - 0.5, first), np.minimum(pixel + 0.5, first + scale)
+        weight = np.maximum(hi - lo, 0.0)
+    else:
+        support = max(scale, 1.0)
+        weight = _triangle(pixel, first + 0.5 * scale, support)
+    weight /= weight.sum(axis=1, keepdims=True)
+    fixed = np.floor(weight * (1 << WEIGHT_BITS) + 0.5)
+    return fixed[:, pad : pad + real]
+
+
+def _triangle(
+    pixel: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], support: float
+) -> npt.NDArray[np.float64]:
+    return np.maximum(1.0 - np.abs((pixel - centre) * (1.0 / support)), 0.0)

@@ -1,0 +1,129 @@
+"""Clips from anything that holds frames: videos, GIF, WebP, folders of images, single images.
+
+Frame i is the i-th decoded frame in display order. Videos are decoded by Rust where it is there,
+else by PyAV (``media/twin.py``); pictures by ``media/still.py``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fastvd.media import limits, still, twin
+from fastvd.media.resize import Fit, Resample, View, make_view
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoInfo:
+    """What a file holds. Width and height are as shown, after the rotation."""
+
+    path: Path
+    frames: int
+    fps: float
+    width: int
+    height: int
+    duration: float
+    codec: str
+    rotation: int
+    is_variable_rate: bool
+    has_audio: bool
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Count a file's frames and tell its format; ``duration`` in seconds, ``rotation`` in degrees.
+
+    ``rotation`` is the clockwise turn (0, 90, 180, 270) that shows the coded frames upright; all
+    reading functions apply it. A folder of images and a single image count as 25 fps. Raises
+    FileNotFoundError, or MediaError for what holds no frames.
+    """
+    path = Path(path)
+    track = _track(path)
+    gaps = np.diff(track.times)
+    # 2 % or 2 ms: Matroska and FLV round their times to milliseconds
+    typical = float(np.median(gaps)) if len(gaps) else 0.0
+    tolerance = max(0.02 * typical, 0.002)
+    return VideoInfo(
+        path=path,
+        frames=len(track.times),
+        fps=len(track.times) / track.end,
+        height=track.size[0],
+        width=track.size[1],
+        duration=track.end,
+        codec=track.codec,
+        rotation=track.rotation,
+        is_variable_rate=bool(np.any(np.abs(gaps - typical) > tolerance)),
+        has_audio=track.has_audio,
+    )
+
+
+def frame_times(path: Path | str) -> npt.NDArray[np.float64]:
+    """When each frame is shown, in seconds from the first."""
+    return _track(Path(path)).times
+
+
+def read_clip(
+    path: Path | str,
+    *,
+    start: int = 0,
+    frames: int | None = None,
+    stride: int = 1,
+    size: int | tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    fit: Fit = "crop",
+    resample: Resample = "bilinear",
+    grey: bool = False,
+) -> npt.NDArray[np.uint8]:
+    """Decode ``frames`` frames from ``start``, ``stride`` apart, as uint8 [T, H, W, C].
+
+    C is 1 if ``grey``, else 3; alpha is laid over black. ``frames=None`` reads to the end. The
+    file's rotation is applied, then ``crop`` (top, left, height, width in pixels), then the resize
+    to ``size`` (height, width; one number for a square). Where the aspects differ, ``fit`` cuts the
+    centre out ("crop"), adds black bars before the resize ("pad") or distorts ("stretch").
+    ``resample`` is "bilinear" (antialiased) or "area".
+
+    Raises FileNotFoundError; ValueError for a bad argument; MediaError for a file that can't be
+    decoded or ends before the last frame.
+    """
+    if start < 0 or stride < 1 or (frames is not None and frames < 1):
+        asked = f"start={start}, frames={frames}, stride={stride}"
+        raise ValueError(f"start must be 0 or more, frames and stride 1 or more, got {asked}")
+    view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
+    stop = start + (limits.MAX_FRAMES if frames is None else frames * stride)
+    return _read(Path(path), range(start, stop, stride), view, to_end=frames is None)
+
+
+def read_frames(
+    path: Path | str,
+    indices: Sequence[int],
+    *,
+    size: int | tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    fit: Fit = "crop",
+    resample: Resample = "bilinear",
+    grey: bool = False,
+) -> npt.NDArray[np.uint8]:
+    """Decode frames by number, in any order and with repeats; all else as in ``read_clip``."""
+    wanted = [int(i) for i in indices]
+    if not wanted or min(wanted) < 0:
+        raise ValueError(f"indices must be one or more frame numbers from 0, got {wanted[:8]}")
+    view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
+    return _read(Path(path), wanted, view)
+
+
+def _track(path: Path) -> twin.Track:
+    kind = still.picture_kind(path)
+    if kind is not None:
+        pictures = still.open_pictures(path, kind)
+        return twin.Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
+    return twin.read_track(path)
+
+
+def _read(
+    path: Path, wanted: Sequence[int], view: View, *, to_end: bool = False
+) -> npt.NDArray[np.uint8]:
+    kind = still.picture_kind(path)
+    if kind is not None:
+        return still.read_pictures(path, kind, wanted, view, to_end=to_end)
+    return twin.read_video(path, wanted, view, to_end=to_end)

@@ -1,0 +1,36 @@
+"""The one place that imports the Rust core, and tells it where FFmpeg's libraries lie."""
+
+import importlib.util
+import logging
+from pathlib import Path
+
+try:
+    import fastvd._core as core
+except ImportError:
+    # no Rust build: media and data use their twins
+    core = None  # type: ignore[assignment]
+
+available: bool = core is not None
+"""Whether the Rust core is there."""
+
+
+def _av_libs() -> str | None:
+    """Folder of the FFmpeg libraries inside the ``av`` wheel, found without importing ``av``."""
+    spec = importlib.util.find_spec("av")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent.parent / "av.libs"
+    return str(folder) if folder.is_dir() else None
+
+
+def _open_video() -> bool:
+    if not available or not hasattr(core, "open_ffmpeg"):
+        return False
+    reason = core.open_ffmpeg(_av_libs())
+    if reason is not None:
+        logging.getLogger(__name__).warning("videos are read by PyAV: %s", reason)
+    return reason is None
+
+
+video_available: bool = _open_video()
+"""Whether the Rust core could open FFmpeg's libraries; if not, videos are read by PyAV."""
