@@ -32,13 +32,19 @@ pub enum Error {
 impl Error {
     /// An [`Error::Media`] about `path`.
     pub fn media(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Media { path: path.to_owned(), reason: reason.into() }
+        Self::Media {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     /// An [`Error::Io`] about `path`.
     #[must_use]
     pub fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 

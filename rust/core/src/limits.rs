@@ -10,6 +10,10 @@ pub const MAX_SIDE: usize = 8192;
 pub const MAX_PIXELS: usize = 64_000_000;
 /// Most bytes in a decoded clip.
 pub const MAX_CLIP_BYTES: usize = 4 << 30;
+/// Most frames in a GIF file.
+pub const MAX_GIF_FRAMES: usize = 100_000;
+/// Most bytes in a GIF that is decoded as a whole.
+pub const MAX_GIF_BYTES: usize = 2 << 30;
 
 /// Refuses a frame size that no sane file has, before anything is allocated for it.
 pub fn check_frame(path: &Path, width: usize, height: usize) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The extension module `fastvd._core`: converts arguments, calls `fastvd-core`, converts results.
 
 mod error;
+mod gif;
 
 use pyo3::prelude::*;
 
@@ -8,5 +9,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_function(wrap_pyfunction!(gif::decode_gif, m)?)?;
+    m.add_function(wrap_pyfunction!(gif::encode_gif, m)?)?;
     Ok(())
 }

@@ -1,0 +1,3 @@
+//! One decoder for each kind of file.
+
+pub mod gif;
