@@ -1,0 +1,37 @@
+"""A folder of small videos, shared by the tests of clips and batches."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def write_images(folder: Path, frames: np.ndarray) -> Path:
+    """Write frames [T, H, W, 3] as ``folder/<i>.png``."""
+    folder.mkdir(parents=True)
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session", name="write_images")
+def write_images_fixture() -> Callable[[Path, np.ndarray], Path]:
+    """``write_images(folder, frames)`` writes a folder of images."""
+    return write_images
+
+
+@pytest.fixture(scope="session")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    encode: Callable[..., Path],
+    counting_frames: Callable[..., np.ndarray],
+) -> Path:
+    """2.mp4 of 40 frames, 10.mp4 of 20, still/ of 8 images; a text file beside them."""
+    folder = tmp_path_factory.mktemp("videos")
+    encode(folder / "2.mp4", counting_frames(40), g="10", bf="2", crf="10")
+    encode(folder / "10.mp4", counting_frames(20), g="10", bf="2", crf="10")
+    write_images(folder / "still", counting_frames(8))
+    (folder / "captions.txt").write_text("a wall that grows brighter")
+    return folder
