@@ -1,0 +1,61 @@
+"""What a network predicts, and the loss on it."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from einops import reduce
+from torch import Tensor
+
+Network = Callable[..., Tensor]
+"""``network(x [B, C, T, H, W], t [B], cond=None)``: t on a 0..1000 scale, prediction out."""
+
+Prediction = Literal["epsilon", "sample", "v_prediction"]
+Loss = Literal["l2", "l1", "huber"]
+
+HUBER_DELTA = 0.1
+
+
+def target(kind: Prediction, x0: Tensor, noise: Tensor, *, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """Return what the network should answer; ``v = alpha noise - sigma x0`` (2202.00512, app. D)."""
+    if kind == "epsilon":
+        return noise
+    return x0 if kind == "sample" else alpha * noise - sigma * x0
+
+
+def to_x0(kind: Prediction, output: Tensor, x: Tensor, *, alpha: float, sigma: float) -> Tensor:
+    """Return the clean clip that a prediction at ``x`` stands for."""
+    if kind == "epsilon":
+        return (x - sigma * output) / alpha
+    return output if kind == "sample" else alpha * x - sigma * output
+
+
+def from_x0(kind: Prediction, x0: Tensor, x: Tensor, *, alpha: float, sigma: float) -> Tensor:
+    """Return the prediction at ``x`` that stands for the clean clip ``x0``."""
+    if kind == "epsilon":
+        return (x - alpha * x0) / sigma
+    return x0 if kind == "sample" else (alpha * x - x0) / sigma
+
+
+def loss_per_sample(kind: Loss, output: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean loss of each sample, float32 [B], from [B, C, T, H, W]."""
+    output, wanted = output.float(), wanted.float()
+    if kind == "l2":
+        loss = F.mse_loss(output, wanted, reduction="none")
+    elif kind == "l1":
+        loss = F.l1_loss(output, wanted, reduction="none")
+    else:
+        loss = F.huber_loss(output, wanted, reduction="none", delta=HUBER_DELTA)
+    return reduce(loss, "b ... -> b", "mean")
+
+
+def min_snr_weight(kind: Prediction, alpha_bar: Tensor, *, gamma: float) -> Tensor:
+    """Return the loss weight ``min(SNR, gamma)`` of x_0, as it reads for this prediction.
+
+    Hang et al., 2303.09556, section 3.4; SNR = alpha_bar / (1 - alpha_bar).
+    """
+    snr = alpha_bar / (1 - alpha_bar)
+    capped = snr.clamp(max=gamma)
+    if kind == "epsilon":
+        return capped / snr
+    return capped if kind == "sample" else capped / (snr + 1)
