@@ -69,10 +69,14 @@ class ColdConfig:
 
 
 class ColdProcess:
-    """Cold diffusion of clips [B, C, T, H, W] in -1..1; three frames each for interpolate."""
+    """Cold diffusion of clips [B, C, T, H, W] in -1..1; three frames each for interpolate.
+
+    ``t_min`` and ``t_max`` are the first and last timestep trained.
+    """
 
     def __init__(self, config: ColdConfig) -> None:
         self.config = config
+        self.t_min, self.t_max = 0, config.num_timesteps - 1
         alpha_bar = signal_levels(config.beta_schedule, config.num_timesteps, shift=config.shift)
         # one level more, in front, for CLEAN
         self._alpha_bar = torch.cat([alpha_bar.new_ones(1), alpha_bar])
@@ -86,9 +90,12 @@ class ColdProcess:
         cond: Tensor | None = None,
     ) -> Tensor:
         """Return the training loss, a scalar, at timesteps and noise from the generator."""
-        last = self.config.num_timesteps - 1
         t = draw_timesteps(
-            len(clip), 0, last, is_stratified=self.config.stratified, generator=generator
+            len(clip),
+            self.t_min,
+            self.t_max,
+            is_stratified=self.config.stratified,
+            generator=generator,
         )
         noise = draw_noise(clip.shape, generator, device=clip.device)
         return self.loss_at(network, clip, t, noise=noise, cond=cond).mean()
@@ -110,9 +117,9 @@ class ColdProcess:
         if not self._is_interpolator:
             output = self._restored(network, self._degraded(clip, t), t, cond=cond)
             return loss_per_sample(self.config.loss, output, clip)
-        first, middle, last = clip.split(1, dim=2)
+        middle = clip[:, :, 1:2]
         noised = self._noised(middle, t, noise=noise[:, :, 1:2])
-        x = torch.cat([first, noised, last], dim=2)
+        x = torch.cat([clip[:, :, :1], noised, clip[:, :, 2:]], dim=2)
         output = self._restored(network, x, t, cond=cond)
         if self.config.loss_frames == "middle":
             return loss_per_sample(self.config.loss, output[:, :, 1:2], middle)
@@ -188,10 +195,10 @@ class ColdProcess:
         """Draw the middle frames between the ends of ``clip``, or degrade it and restore it."""
         self._check_clip(clip)
         if not self._is_interpolator:
-            worst = torch.full((len(clip),), self.config.num_timesteps - 1)
+            worst = torch.full((len(clip),), self.t_max)
             degraded = self._degraded(clip, worst)
             return self.restore_clip(network, degraded, cond=cond, progress=progress)
-        first, _, last = clip.split(1, dim=2)
+        first, last = clip[:, :, :1], clip[:, :, 2:]
         middle = self.restore(
             network, first, last, generator=generator, cond=cond, progress=progress
         )

@@ -30,8 +30,10 @@ def degrade(kind: Degradation, clip: Tensor, severity: Tensor) -> Tensor:
 def _along_axes(clip: Tensor, severity: Tensor, matrix: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Apply ``matrix(severity, L)`` [B, L, L] along the height and along the width."""
     rows, columns = (matrix(severity, size) for size in clip.shape[-2:])
-    clip = einsum(rows, clip, "b h i, b c t i w -> b c t h w")
-    return einsum(columns, clip, "b w i, b c t h i -> b c t h w")
+    # the degradation is data: in full precision, whatever the network runs in
+    with torch.autocast(clip.device.type, enabled=False):
+        clip = einsum(rows, clip, "b h i, b c t i w -> b c t h w")
+        return einsum(columns, clip, "b w i, b c t h i -> b c t h w")
 
 
 def _blur_matrix(severity: Tensor, size: int) -> Tensor:

@@ -17,7 +17,10 @@ HUBER_DELTA = 0.1
 
 
 def target(kind: Prediction, x0: Tensor, noise: Tensor, *, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Return what the network should answer; ``v = alpha noise - sigma x0`` (2202.00512, app. D)."""
+    """Return what the network should answer at ``alpha x0 + sigma noise``.
+
+    ``v = alpha noise - sigma x0`` is of Salimans and Ho, 2202.00512, appendix D.
+    """
     if kind == "epsilon":
         return noise
     return x0 if kind == "sample" else alpha * noise - sigma * x0

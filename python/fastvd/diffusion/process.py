@@ -86,7 +86,8 @@ class ProcessConfig:
 class Process:
     """Gaussian diffusion of clips [B, C, T, H, W] in -1..1.
 
-    ``alpha_bar``: signal at every timestep, float64 [num_timesteps]; ``t_max``: the last trained.
+    ``alpha_bar``: signal at every timestep, float64 [num_timesteps]; ``t_min`` and ``t_max``: the
+    first and last timestep trained.
     """
 
     def __init__(self, config: ProcessConfig) -> None:
@@ -94,6 +95,7 @@ class Process:
         self.alpha_bar = signal_levels(
             config.beta_schedule, config.num_timesteps, shift=config.shift
         )
+        self.t_min = config.t_min
         self.t_max = config.num_timesteps - 1 if config.t_max is None else config.t_max
 
     def loss(
@@ -111,7 +113,7 @@ class Process:
         config = self.config
         t = draw_timesteps(
             len(clip),
-            config.t_min,
+            self.t_min,
             self.t_max,
             is_stratified=config.stratified,
             generator=generator,
@@ -135,7 +137,7 @@ class Process:
     ) -> Tensor:
         """Return the loss of each sample, float32 [B], unweighted, at timesteps t [B], int."""
         alpha, sigma = self._level(t, clip)
-        x = alpha * clip + sigma * noise
+        x = self.noised(clip, t, noise=noise)
         wanted = target(self.config.prediction, clip, noise, alpha=alpha, sigma=sigma)
         return loss_per_sample(self.config.loss, network(x, self._time(t, clip), cond=cond), wanted)
 
