@@ -1,0 +1,307 @@
+"""Two-stage generation: the base draws key frames, the interpolator the frames between them."""
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fastvd import checkpoint, config
+from fastvd.data import ClipConfig, to_frames
+from fastvd.diffusion import (
+    ColdConfig,
+    ColdProcess,
+    Process,
+    ProcessConfig,
+    generators,
+    make_process,
+    sample,
+)
+from fastvd.diffusion.objective import Network
+from fastvd.errors import CheckpointError
+from fastvd.models import VideoUNet, VideoUNetConfig
+
+StageProgress = Callable[[str, int, int], None]
+"""Called as ``progress(stage, done, total)`` after each network call, stage by stage."""
+
+_log = logging.getLogger(__name__)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """Return a CPU generator with this seed; raises ValueError unless it is 0..2**63 - 1."""
+    return generators([seed])[0]
+
+
+class TwoStage:
+    """Draws clips of ``clips.frames`` key frames and doubles their frames any number of times.
+
+    Networks are called as ``network(x, t, cond=...)`` and lie on ``device``.
+    """
+
+    def __init__(
+        self,
+        base_network: Network,
+        base_process: Process,
+        *,
+        clips: ClipConfig,
+        interpolator_network: Network | None = None,
+        interpolator_process: ColdProcess | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not isinstance(base_process, Process):
+            raise ValueError(f"the base must be of kind gaussian, got {base_process.config.kind}")
+        if (interpolator_network is None) != (interpolator_process is None):
+            raise ValueError("an interpolator needs both a network and a process")
+        if interpolator_process is not None:
+            _check_interpolator(interpolator_process)
+        self.base_network, self.base_process = base_network, base_process
+        self.interpolator_network = interpolator_network
+        self.interpolator_process = interpolator_process
+        self.clips = clips
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base: Path | str,
+        *,
+        interpolator: Path | str | None = None,
+        device: torch.device | str = "cpu",
+        ema: bool = True,
+    ) -> "TwoStage":
+        """Load the newest sound checkpoints of two run directories; averaged weights if ``ema``.
+
+        Raises FileNotFoundError without a ``config.yaml``, CheckpointError without a sound
+        checkpoint that fits it, ValueError where the runs are not a base and its interpolator.
+        """
+        stages = [_load(Path(base), ema=ema, device=device)]
+        if interpolator is not None:
+            stages.append(_load(Path(interpolator), ema=ema, device=device))
+            _check_same_frames(stages[0].clips, stages[1].clips)
+        first, last = stages[0], stages[-1]
+        return cls(
+            first.network,
+            first.process,  # type: ignore[arg-type]
+            clips=first.clips,
+            interpolator_network=None if interpolator is None else last.network,
+            interpolator_process=None if interpolator is None else last.process,  # type: ignore[arg-type]
+            device=device,
+        )
+
+    def __call__(
+        self,
+        *,
+        num_clips: int = 1,
+        doublings: int | None = None,
+        steps: int | None = None,
+        scheduler: str | None = None,
+        scheduler_options: Mapping[str, bool | int | float | str] | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
+        cond: Tensor | None = None,
+        null_cond: Tensor | None = None,
+        interpolator_steps: int | None = None,
+        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
+        batch_size: int = 8,
+        progress: StageProgress | None = None,
+    ) -> NDArray[np.uint8]:
+        """Draw one clip, uint8 [T, H, W, C], or ``num_clips`` of them, [N, T, H, W, C].
+
+        X key frames become 2X - 1, 4X - 3, ... by ``doublings`` (None: 1, or 0 without an
+        interpolator) and stay what they are to the bit. ``seeds``, one a clip, make each clip a
+        function of its own seed; else these are drawn from ``generator``. Where None is given the
+        stages' own configs decide. ``batch_size``: key-frame clips at once, for the memory.
+        """
+        own = self._generators(num_clips, generator, seeds)
+        if doublings is None:
+            doublings = 0 if self.interpolator_network is None else 1
+        if doublings < 0:
+            raise ValueError(f"doublings must be at least 0, got {doublings}")
+        if doublings and self.interpolator_network is None:
+            raise ValueError(f"{doublings} doublings need an interpolator, there is none")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if cond is not None and len(cond) != num_clips:
+            raise ValueError(f"cond must have a row for each of {num_clips} clips, got {len(cond)}")
+        base = functools.partial(
+            sample,
+            steps=steps,
+            scheduler=scheduler,
+            scheduler_options=scheduler_options,
+            eta=eta,
+            guidance=guidance,
+        )
+        with torch.inference_mode(), _evaluating(self.base_network, self.interpolator_network):
+            clip = self._key_frames(base, own, cond, null_cond, batch_size, progress)
+            for i in range(doublings):
+                stage = f"doubling {i + 1}"
+                pairs = max(1, batch_size * self.clips.frames // 3)
+                clip = self._doubled(clip, own, interpolator_steps, pairs, stage, progress)
+        drawn: NDArray[np.uint8] = to_frames(clip).cpu().numpy()
+        return drawn[0] if num_clips == 1 else drawn
+
+    def _generators(
+        self, num_clips: int, generator: torch.Generator | None, seeds: Sequence[int] | None
+    ) -> list[torch.Generator]:
+        if num_clips < 1:
+            raise ValueError(f"num_clips must be at least 1, got {num_clips}")
+        if seeds is None:
+            if generator is None:
+                generator = torch.Generator()
+                _log.info("drawing with seed %d", generator.seed())
+            drawn = torch.randint(
+                2**63 - 1, (num_clips,), generator=generator, device=generator.device
+            )
+            seeds = drawn.tolist()
+        elif generator is not None:
+            raise ValueError("give a generator or seeds, not both")
+        if len(seeds) != num_clips:
+            raise ValueError(f"seeds must be {num_clips}, one a clip, got {len(seeds)}")
+        return generators(seeds)
+
+    def _key_frames(
+        self,
+        base: Callable[..., Tensor],
+        own: list[torch.Generator],
+        cond: Tensor | None,
+        null_cond: Tensor | None,
+        batch_size: int,
+        progress: StageProgress | None,
+    ) -> Tensor:
+        frame = (self.clips.channels, self.clips.frames, self.clips.size, self.clips.size)
+        parts = _parts(len(own), batch_size)
+        drawn = [
+            base(
+                self.base_network,
+                self.base_process,
+                (len(own[part]), *frame),
+                generator=own[part],
+                device=self.device,
+                cond=None if cond is None else cond[part].to(self.device),
+                null_cond=None if null_cond is None else null_cond.to(self.device),
+                progress=_counted(progress, "base", i, len(parts)),
+            )
+            for i, part in enumerate(parts)
+        ]
+        return torch.cat(drawn)
+
+    def _doubled(
+        self,
+        clip: Tensor,
+        own: list[torch.Generator],
+        steps: int | None,
+        batch_size: int,
+        stage: str,
+        progress: StageProgress | None,
+    ) -> Tensor:
+        """Return [N, C, 2T - 1, H, W]: a frame drawn between each two of [N, C, T, H, W]."""
+        assert self.interpolator_network is not None
+        assert self.interpolator_process is not None
+        gaps = clip.shape[2] - 1
+        first = rearrange(clip[:, :, :-1], "n c t h w -> (n t) c 1 h w")
+        last = rearrange(clip[:, :, 1:], "n c t h w -> (n t) c 1 h w")
+        # a clip's gaps take their noise from its generator one after the other
+        each = [generator for generator in own for _ in range(gaps)]
+        parts = _parts(len(each), batch_size)
+        middle = [
+            self.interpolator_process.restore(
+                self.interpolator_network,
+                first[part],
+                last[part],
+                generator=each[part],
+                steps=steps,
+                progress=_counted(progress, stage, i, len(parts)),
+            )
+            for i, part in enumerate(parts)
+        ]
+        if not middle:
+            return clip
+        doubled = clip.new_empty(*clip.shape[:2], 2 * gaps + 1, *clip.shape[3:])
+        doubled[:, :, 0::2] = clip
+        doubled[:, :, 1::2] = rearrange(torch.cat(middle), "(n t) c 1 h w -> n c t h w", t=gaps)
+        return doubled
+
+
+class _Stage(NamedTuple):
+    network: VideoUNet
+    process: Process | ColdProcess
+    clips: ClipConfig
+
+
+def _load(run_dir: Path, *, ema: bool, device: torch.device | str) -> _Stage:
+    path = run_dir / "config.yaml"
+    data = config.read_yaml(path)
+    network = VideoUNet(_section(data, "network", VideoUNetConfig, path))
+    process_data = data.get("process")
+    is_cold = isinstance(process_data, Mapping) and process_data.get("kind") == "cold"
+    process_config = _section(data, "process", ColdConfig if is_cold else ProcessConfig, path)
+    clips = _section(data, "clips", ClipConfig, path)
+    directory = checkpoint.newest(run_dir)
+    if directory is None:
+        raise CheckpointError(f"{run_dir}: has no checkpoint yet")
+    part = "ema" if ema else "model"
+    found = checkpoint.load(directory, parts=[part])
+    # an imported network has step 0 too, but was trained elsewhere
+    if checkpoint.step_of(directory) == 0 and "imported_from" not in found.state:
+        _log.warning("%s: this network is untrained (step 0), it will draw noise", directory)
+    try:
+        network.load_state_dict(found.tensors[part])
+    except RuntimeError as error:
+        raise CheckpointError(f"{directory}: {part} does not fit {path}: {error}") from error
+    return _Stage(network.to(device).eval(), make_process(process_config), clips)
+
+
+def _section(data: Mapping[str, Any], name: str, cls: type[Any], path: Path) -> Any:
+    if name not in data:
+        raise ValueError(f"{path}: has no section {name}")
+    try:
+        return config.from_dict(cls, data[name], where=name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _check_interpolator(process: ColdProcess) -> None:
+    if not isinstance(process, ColdProcess) or process.config.degradation != "interpolate":
+        kind = getattr(process.config, "degradation", process.config.kind)
+        raise ValueError(f"the interpolator must be of kind cold, interpolate; got {kind}")
+
+
+def _check_same_frames(base: ClipConfig, interpolator: ClipConfig) -> None:
+    for name in ("size", "channels"):
+        ours, theirs = getattr(base, name), getattr(interpolator, name)
+        if ours != theirs:
+            raise ValueError(f"base and interpolator differ in {name}: {ours}, {theirs}")
+
+
+@contextlib.contextmanager
+def _evaluating(*networks: Network | None) -> Iterator[None]:
+    """Put the networks into evaluation mode, and every part back into its own mode after."""
+    modules = [m for net in networks if isinstance(net, nn.Module) for m in net.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _counted(
+    progress: StageProgress | None, stage: str, part: int, parts: int
+) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(stage, part * total + done, parts * total)
