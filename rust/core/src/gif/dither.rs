@@ -58,17 +58,16 @@ fn diffuse(
             }
             let color = unpack(row[x]);
             let wanted: [u8; 3] = std::array::from_fn(|axis| {
-                let sixteenths = i32::from(color[axis]) * 16 + here[x + 1][axis] + 8;
-                (sixteenths >> 4).clamp(0, 255) as u8
+                (i32::from(color[axis]) + here[x + 1][axis]).clamp(0, 255) as u8
             });
             let index = palette.index(wanted);
             let shown = palette.color(index);
             for axis in 0..3 {
                 let error = i32::from(wanted[axis]) - i32::from(shown[axis]);
-                here[ahead][axis] += 7 * error;
-                below[behind][axis] += 3 * error;
-                below[x + 1][axis] += 5 * error;
-                below[ahead][axis] += error;
+                here[ahead][axis] += 7 * error / 16;
+                below[behind][axis] += 3 * error / 16;
+                below[x + 1][axis] += 5 * error / 16;
+                below[ahead][axis] += error / 16;
             }
             entries[i] = u16::from(index);
         }

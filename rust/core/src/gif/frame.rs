@@ -25,6 +25,15 @@ struct Area {
     height: usize,
 }
 
+impl Area {
+    /// Numbers of the pixels on a canvas of that width.
+    fn pixels(&self, canvas: usize) -> impl Iterator<Item = usize> {
+        let (left, width) = (self.left, self.width);
+        let rows = (self.top..self.top + self.height).map(move |y| y * canvas + left);
+        rows.flat_map(move |start| start..start + width)
+    }
+}
+
 impl Canvas {
     pub fn new(width: usize, height: usize, is_wiped: bool) -> Self {
         Self {
@@ -80,13 +89,12 @@ impl Canvas {
             })
             .collect();
         let area = self.changed_area(&shown);
-        let full = self.cut(&area, &mapped.entries, palette, |_| false);
-        let mut frame = full;
-        if palette.transparent().is_some() && !self.is_wiped {
-            // equal colours left out make longer runs, or break them: the shorter file wins
-            let sparse = self.cut(&area, &mapped.entries, palette, |i| {
-                shown[i] == self.shown[i]
-            });
+        let mut frame = self.cut(&area, &mapped.entries, palette, |_| false);
+        let is_same = |i: usize| shown[i] == self.shown[i];
+        let same = area.pixels(self.width).filter(|i| is_same(*i)).count();
+        // equal colours left out make longer runs, or break them: the shorter file wins
+        if palette.transparent().is_some() && same > area.width * area.height / 4 {
+            let sparse = self.cut(&area, &mapped.entries, palette, is_same);
             if sparse.buffer.len() < frame.buffer.len() {
                 frame = sparse;
             }
@@ -141,8 +149,6 @@ impl Canvas {
     ) -> Frame<'static> {
         let transparent = palette.transparent();
         let clear = u16::from(transparent.unwrap_or(0));
-        let rows = (area.top..area.top + area.height)
-            .map(|y| y * self.width + area.left..y * self.width + area.left + area.width);
         let pick = |i: usize| {
             if entries[i] == KEEP || is_left_out(i) {
                 clear
@@ -150,7 +156,7 @@ impl Canvas {
                 entries[i]
             }
         };
-        let indices: Vec<u8> = rows.flatten().map(|i| pick(i) as u8).collect();
+        let indices: Vec<u8> = area.pixels(self.width).map(|i| pick(i) as u8).collect();
         let mut frame = Frame {
             left: area.left as u16,
             top: area.top as u16,

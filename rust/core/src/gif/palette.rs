@@ -12,6 +12,8 @@ const SIDE: usize = 1 << BITS;
 const ROUNDS: usize = 8;
 /// Below this many colours a transparent entry costs more than differencing gains.
 const MIN_COLORS_FOR_DIFFERENCING: usize = 16;
+/// How many other means an entry looks at in a round.
+const NEIGHBOURS: usize = 48;
 const UNKNOWN: u16 = u16::MAX;
 
 /// What a palette may hold.
@@ -39,11 +41,7 @@ pub struct Palette {
 
 enum Lookup {
     Exact(ColorSet),
-    /// Nearest entry of each bin, found when first asked for.
-    Nearest {
-        table: Vec<u16>,
-        planes: [Vec<f32>; 3],
-    },
+    Nearest(Nearest),
 }
 
 impl Palette {
@@ -61,7 +59,16 @@ impl Palette {
         let has_transparent = stock.has_clear || (wants_transparent && stock.spares_one());
         let mut entries = histogram(pixels().filter(|pixel| *pixel != CLEAR));
         let start = split(&mut entries, stock.colors - usize::from(has_transparent));
-        Self::nearest(k_means(&mut entries, start), &entries, has_transparent)
+        let mut colors = k_means(&mut entries, start);
+        let nearest = Nearest::new(&colors, has_transparent);
+        if has_transparent {
+            colors.insert(0, [0; 3]);
+        }
+        Self {
+            colors,
+            has_transparent,
+            lookup: Lookup::Nearest(nearest),
+        }
     }
 
     /// A palette of all the colours in `pixels`, or `None` where there are too many.
@@ -85,28 +92,6 @@ impl Palette {
         })
     }
 
-    fn nearest(means: Vec<[f32; 3]>, entries: &[Entry], has_transparent: bool) -> Self {
-        let first = u16::from(has_transparent);
-        let mut table = vec![UNKNOWN; BINS];
-        for entry in entries {
-            table[entry.bin] = entry.nearest as u16 + first;
-        }
-        let mut colors: Vec<_> = means
-            .iter()
-            .map(|mean| mean.map(|v| v.round() as u8))
-            .collect();
-        let plane = |axis: usize| colors.iter().map(|color| f32::from(color[axis])).collect();
-        let planes = [plane(0), plane(1), plane(2)];
-        if has_transparent {
-            colors.insert(0, [0; 3]);
-        }
-        Self {
-            colors,
-            has_transparent,
-            lookup: Lookup::Nearest { table, planes },
-        }
-    }
-
     /// Whether every pixel that the palette was made for has its own colour in it.
     pub fn is_exact(&self) -> bool {
         matches!(self.lookup, Lookup::Exact(_))
@@ -125,19 +110,13 @@ impl Palette {
             .unwrap_or_default()
     }
 
-    /// The entry for a colour: its own in an exact palette, else the nearest to its bin.
+    /// The entry for a colour: its own in an exact palette, else the nearest.
     pub fn index(&mut self, color: [u8; 3]) -> u8 {
-        let first = u8::from(self.has_transparent);
         match &mut self.lookup {
-            Lookup::Exact(set) => set.find(pack(color)).unwrap_or(0) as u8 + first,
-            Lookup::Nearest { table, planes } => {
-                let slot = &mut table[bin(color)];
-                if *slot == UNKNOWN {
-                    let centre = color.map(|v| f32::from(v & 0xfc) + 1.5);
-                    *slot = nearest(planes, centre) as u16 + u16::from(first);
-                }
-                *slot as u8
+            Lookup::Exact(set) => {
+                set.find(pack(color)).unwrap_or(0) as u8 + u8::from(self.has_transparent)
             }
+            Lookup::Nearest(nearest) => nearest.find(color),
         }
     }
 
@@ -211,20 +190,20 @@ fn bin([r, g, b]: [u8; 3]) -> usize {
 
 fn histogram(pixels: impl Iterator<Item = u32>) -> Vec<Entry> {
     // count, and sums of the two bits which the bin drops
-    let mut bins = vec![[0_u64; 4]; BINS];
+    let mut bins = vec![[0_u32; 4]; BINS];
     for pixel in pixels {
         let color = unpack(pixel);
         let sums = &mut bins[bin(color)];
-        sums[0] += 1;
+        sums[0] = sums[0].saturating_add(1);
         for (sum, value) in sums[1..].iter_mut().zip(color) {
-            *sum += u64::from(value & 3);
+            *sum = sum.saturating_add(u32::from(value & 3));
         }
     }
     let filled = bins.iter().enumerate().filter(|(_, sums)| sums[0] > 0);
     filled.map(|(bin, sums)| entry(bin, *sums)).collect()
 }
 
-fn entry(bin: usize, [count, sums @ ..]: [u64; 4]) -> Entry {
+fn entry(bin: usize, [count, sums @ ..]: [u32; 4]) -> Entry {
     let corner = [bin >> (2 * BITS), bin >> BITS, bin].map(|v| (v % SIDE * 4) as f32);
     let weight = count as f32;
     let mean = [0, 1, 2].map(|axis| corner[axis] + sums[axis] as f32 / weight);
@@ -325,12 +304,12 @@ fn best_cut(entries: &[Entry], axis: usize) -> (f64, usize) {
     best
 }
 
-/// Moves the means to the middle of the entries that are nearest to them, and notes the nearest.
+/// Moves the means to the middle of the entries that are nearest to them.
 ///
 /// A mean further from the current one than twice the entry can't be nearer (sort-means of
 /// Phillips, "Acceleration of k-means and related clustering algorithms", 2002).
-fn k_means(entries: &mut [Entry], mut means: Vec<[f32; 3]>) -> Vec<[f32; 3]> {
-    for round in 0..=ROUNDS {
+fn k_means(entries: &mut [Entry], mut means: Vec<[f32; 3]>) -> Vec<[u8; 3]> {
+    for _ in 0..ROUNDS {
         let neighbours = neighbours(&means);
         let mut sums = vec![[0.0_f64; 4]; means.len()];
         for entry in entries.iter_mut() {
@@ -341,35 +320,38 @@ fn k_means(entries: &mut [Entry], mut means: Vec<[f32; 3]>) -> Vec<[f32; 3]> {
                 sum[axis] += f64::from(entry.weight) * f64::from(entry.mean[axis]);
             }
         }
-        if round == ROUNDS {
-            break;
-        }
         for (mean, sum) in means.iter_mut().zip(&sums).filter(|(_, sum)| sum[3] > 0.0) {
             *mean = [0, 1, 2].map(|axis| (sum[axis] / sum[3]) as f32);
         }
     }
     means
+        .iter()
+        .map(|mean| mean.map(|value| value.round() as u8))
+        .collect()
 }
 
-/// For each mean the others, nearest first, with their squared distance.
-fn neighbours(means: &[[f32; 3]]) -> Vec<Vec<(f32, usize)>> {
+/// For each mean the others, nearest first: squared distance (rounded down) and number.
+fn neighbours(means: &[[f32; 3]]) -> Vec<Vec<(u32, usize)>> {
     let from = |mean: &[f32; 3]| {
-        let mut others: Vec<_> = means
-            .iter()
-            .enumerate()
-            .map(|(i, other)| (distance(mean, other), i))
-            .collect();
-        others.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        others
+        let apart = means.iter().map(|other| distance(mean, other) as u32);
+        // both in one integer sort faster than pairs: three squares of 255 leave 14 bits
+        let mut keys: Vec<u32> = (0..).zip(apart).map(|(i, apart)| apart << 8 | i).collect();
+        // few entries look further, and they only miss a little
+        keys.select_nth_unstable((means.len() - 1).min(NEIGHBOURS));
+        keys.truncate(NEIGHBOURS);
+        keys.sort_unstable();
+        keys.iter()
+            .map(|key| (key >> 8, (key & 0xff) as usize))
+            .collect()
     };
     means.iter().map(from).collect()
 }
 
-fn nearest_from(entry: &Entry, means: &[[f32; 3]], neighbours: &[Vec<(f32, usize)>]) -> usize {
+fn nearest_from(entry: &Entry, means: &[[f32; 3]], neighbours: &[Vec<(u32, usize)>]) -> usize {
     let start = distance(&entry.mean, &means[entry.nearest]);
     let (mut best, mut least) = (entry.nearest, start);
     for (apart, i) in &neighbours[entry.nearest] {
-        if *apart > 4.0 * start {
+        if *apart as f32 > 4.0 * start {
             break;
         }
         let here = distance(&entry.mean, &means[*i]);
@@ -384,12 +366,57 @@ fn distance(a: &[f32; 3], b: &[f32; 3]) -> f32 {
     (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2) + (a[2] - b[2]).powi(2)
 }
 
-fn nearest([red, green, blue]: &[Vec<f32>; 3], [r, g, b]: [f32; 3]) -> usize {
-    let mut distances = [f32::MAX; 256];
-    let planes = red.iter().zip(green).zip(blue);
-    for (distance, ((red, green), blue)) in distances.iter_mut().zip(planes) {
-        *distance = (red - r).powi(2) + (green - g).powi(2) + (blue - b).powi(2);
+/// Finds the nearest of up to 256 colours: each bin knows the few that can be.
+struct Nearest {
+    /// Start and end in `pool` of a bin's candidates; nought before it is first asked for.
+    bins: Vec<(u32, u32)>,
+    pool: Vec<[u8; 4]>,
+    colors: Vec<[u8; 4]>,
+}
+
+impl Nearest {
+    /// Half of the longest way through a bin: the root of 3 * 1.5 * 1.5.
+    const RADIUS: f32 = 2.6;
+
+    fn new(colors: &[[u8; 3]], has_transparent: bool) -> Self {
+        let numbers = u8::from(has_transparent)..=u8::MAX;
+        let colors = numbers
+            .zip(colors)
+            .map(|(i, [r, g, b])| [*r, *g, *b, i])
+            .collect();
+        Self {
+            bins: vec![(0, 0); BINS],
+            pool: Vec::new(),
+            colors,
+        }
     }
-    let least = distances.iter().fold(f32::MAX, |least, d| least.min(*d));
-    distances.iter().position(|d| *d == least).unwrap_or(0)
+
+    fn find(&mut self, color: [u8; 3]) -> u8 {
+        let bin = bin(color);
+        if self.bins[bin].1 == 0 {
+            self.bins[bin] = self.gather(color);
+        }
+        let (start, end) = self.bins[bin];
+        let candidates = self
+            .pool
+            .get(start as usize..end as usize)
+            .unwrap_or_default();
+        let key = |[r, g, b, i]: &[u8; 4]| -> u32 {
+            let along = |a: u8, b: u8| (i32::from(a) - i32::from(b)).pow(2) as u32;
+            let apart = along(*r, color[0]) + along(*g, color[1]) + along(*b, color[2]);
+            apart << 8 | u32::from(*i)
+        };
+        candidates.iter().map(key).fold(u32::MAX, u32::min) as u8
+    }
+
+    fn gather(&mut self, color: [u8; 3]) -> (u32, u32) {
+        let centre = color.map(|v| f32::from(v & 0xfc) + 1.5);
+        let apart = |[r, g, b, _]: &[u8; 4]| distance(&[*r, *g, *b].map(f32::from), &centre);
+        let least = self.colors.iter().map(apart).fold(f32::MAX, f32::min);
+        let reach = (least.sqrt() + 2.0 * Self::RADIUS).powi(2);
+        let start = self.pool.len();
+        self.pool
+            .extend(self.colors.iter().filter(|entry| apart(entry) <= reach));
+        (start as u32, self.pool.len() as u32)
+    }
 }
