@@ -1,0 +1,126 @@
+"""The video U-Net: a noisy clip and a timestep in, a prediction out."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from fastvd.models.attention import Context
+from fastvd.models.config import VideoUNetConfig
+from fastvd.models.embed import RelativeBias, TimeEmbedding
+from fastvd.models.stages import (
+    make_grow,
+    make_head,
+    make_middle,
+    make_shrink,
+    make_stage,
+    make_stem,
+)
+
+
+class VideoUNet(nn.Module):
+    """A U-Net over clips; its config names the parts and how they are joined."""
+
+    def __init__(self, config: VideoUNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.gradient_checkpointing = config.gradient_checkpointing
+        time_dim = config.time_dim or 4 * config.dim
+        emb_dim = time_dim + (config.cond_dim or 0)
+        self.time = TimeEmbedding(
+            config.time_features or config.dim,
+            time_dim,
+            layers=config.time_layers,
+            cond_dim=config.cond_dim,
+        )
+        has_bias = config.temporal_attention and config.relative_bias
+        self.bias = RelativeBias(config.heads) if has_bias and config.heads else None
+        downs, ups = config.stages()
+        down, up = config.blocks_down, config.blocks_up
+        self.stem = make_stem(config)
+        self.downs = nn.ModuleList(
+            make_stage(config, i, plan, num_blocks=down, emb_dim=emb_dim)
+            for i, plan in enumerate(downs)
+        )
+        self.shrinks = nn.ModuleList(make_shrink(config, plan) for plan in downs)
+        self.middle = make_middle(config, emb_dim=emb_dim)
+        self.ups = nn.ModuleList(
+            make_stage(config, i, plan, num_blocks=up, emb_dim=emb_dim)
+            for i, plan in enumerate(ups)
+        )
+        self.grows = nn.ModuleList(make_grow(config, plan) for plan in ups)
+        self.head = make_head(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        *,
+        cond: Tensor | None = None,
+        drop_cond: Tensor | None = None,
+        focus_present: Tensor | None = None,
+    ) -> Tensor:
+        """Predict from noisy clips ``x`` [B, C, T, H, W] at timesteps ``t`` [B], 0 to 1000.
+
+        cond: [B, cond_dim], or none for the learned stand-in; drop_cond: bool [B], samples whose
+        cond is left out; focus_present: bool [B], samples whose frames must not see each other
+        (the stem's attention of the vdm layout sees them still, as lucidrains' does).
+        Returns [B, out_channels, T, H, W]. Raises ValueError for a shape that does not fit.
+        """
+        self._check(x, t, cond=cond, drop_cond=drop_cond, focus_present=focus_present)
+        patch = self.config.patch_size
+        bias = None if self.bias is None else self.bias(x.shape[2])
+        emb = F.silu(self.time(t, cond=cond, drop_cond=drop_cond))
+        context = Context(emb, bias, focus_present)
+        x = rearrange(x, "b c t (h p) (w q) -> b t h w (c p q)", p=patch, q=patch)
+        x = self._trunk(x.contiguous(), context)
+        x = rearrange(x, "b t h w (c p q) -> b c t (h p) (w q)", p=patch, q=patch)
+        return torch.tanh(x) if self.config.tanh else x
+
+    def _trunk(self, x: Tensor, context: Context) -> Tensor:
+        layout = self.config.layout
+        x = stem = self.stem(x, context._replace(focus_present=None))
+        skips = []
+        for stage, shrink in zip(self.downs, self.shrinks, strict=True):
+            x = self._run(stage, x, context)
+            if layout != "wide":
+                skips.append(x)
+            x = shrink(x)
+            if layout == "wide":
+                skips.append(x)
+        x = self._run(self.middle, x, context)
+        for stage, grow in zip(reversed(self.ups), reversed(self.grows), strict=True):
+            x = grow(self._run(stage, torch.cat((x, skips.pop()), dim=-1), context))
+        if layout == "vdm":
+            x = torch.cat((x, stem), dim=-1)
+        return self.head(x, context)
+
+    def _run(self, part: nn.Module, x: Tensor, context: Context) -> Tensor:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(part, x, context, use_reentrant=False, preserve_rng_state=False)
+        return part(x, context)
+
+    def _check(
+        self,
+        x: Tensor,
+        t: Tensor,
+        *,
+        cond: Tensor | None,
+        drop_cond: Tensor | None,
+        focus_present: Tensor | None,
+    ) -> None:
+        channels, divisor = self.config.in_channels, self.config.divisor()
+        if x.ndim != 5 or x.shape[1] != channels:
+            raise ValueError(f"x must be [B, {channels}, T, H, W], got {list(x.shape)}")
+        if x.shape[3] % divisor or x.shape[4] % divisor:
+            raise ValueError(
+                f"height and width must be multiples of {divisor}, got {x.shape[3]} x {x.shape[4]}"
+            )
+        batch = x.shape[0]
+        for name, rows in (("t", t), ("drop_cond", drop_cond), ("focus_present", focus_present)):
+            if rows is not None and rows.shape != (batch,):
+                raise ValueError(f"{name} must be [{batch}], got {list(rows.shape)}")
+        if cond is not None and cond.shape != (batch, self.config.cond_dim):
+            wanted = [batch, self.config.cond_dim] if self.config.cond_dim else None
+            raise ValueError(f"cond must be {wanted}, got {list(cond.shape)}")
