@@ -1,10 +1,8 @@
 """The average follows the weights as its formula says."""
 
 import pytest
-import torch
-from torch import nn
-
 from fastvd.train.ema import Ema, EmaConfig
+from torch import nn
 
 
 def _network(value: float) -> nn.Module:

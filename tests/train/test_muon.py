@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
-
 from fastvd.train.muon import Muon, orthogonalize
+from torch import nn
 
 # torch iterates in bfloat16, whose rounding passes through five iterations
 BFLOAT16_ERROR = 0.05

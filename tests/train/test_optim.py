@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
-
 from fastvd.train.optim import Optim, OptimConfig, is_hidden_matrix, lr_factor
+from torch import nn
 
 
 class Net(nn.Module):

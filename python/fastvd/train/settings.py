@@ -19,7 +19,7 @@ FREE_KEYS = frozenset(
         "keep_last",
         "log_every",
         "sample_clips",
-        "gradient_checkpointing",
+        "network.gradient_checkpointing",
         "compile",
     }
 )
@@ -55,9 +55,6 @@ class TrainConfig:
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the network's arithmetic; the weights stay float32. Below it autocast is used."""
-
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass in place of keeping them: less memory."""
 
     compile: bool = False
     """Pass the network through torch.compile; on a CPU it does not pay."""
