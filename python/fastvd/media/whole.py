@@ -1,0 +1,79 @@
+"""What all writers share: files that are written whole or not at all, and checks of arguments."""
+
+import errno
+import itertools
+import math
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; it becomes ``path`` when the block succeeds.
+
+    On any error the file under that name is removed, and what ``path`` held before stays. A
+    missing parent folder raises FileNotFoundError, a full disk OSError.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def checked_clip(
+    frames: npt.NDArray[np.uint8], *, channels: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """The clip, C-contiguous; ValueError unless it is uint8 [T, H, W, C] without an empty axis."""
+    array = np.asarray(frames)
+    is_clip = array.ndim == 4 and array.dtype == np.uint8 and array.size > 0
+    if not is_clip or array.shape[-1] not in channels:
+        wanted = " or ".join(str(c) for c in channels)
+        raise ValueError(
+            f"frames must be uint8 [T, H, W, C] with T, H, W >= 1 and C = {wanted}, "
+            f"got {array.dtype} {list(array.shape)}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def checked_fps(fps: float | Fraction) -> Fraction:
+    """``fps`` as a fraction (29.97 as it is written, not as binary); ValueError unless > 0."""
+    if not math.isfinite(fps) or fps <= 0:
+        raise ValueError(f"fps must be a number above 0, got {fps}")
+    return Fraction(fps).limit_denominator(100_000)
+
+
+def checked_loop(loop: int | None) -> int | None:
+    """How often a clip is repeated: 0 for ever, None not at all."""
+    if loop is not None and not 0 <= loop <= 0xFFFF:
+        raise ValueError(f"loop must be None or 0..65535, got {loop}")
+    return loop
+
+
+def ticks(count: int, fps: Fraction, *, second: int) -> list[int]:
+    """How long each of ``count`` frames is shown, in whole ticks, ``second`` of them a second.
+
+    Each frame ends at the tick nearest to its true end, so errors never add up: 16 fps in
+    hundredths is 6, 6, 7, 6, ...
+    """
+    ends = [round(i * second / fps) for i in range(count + 1)]
+    return [end - start for start, end in itertools.pairwise(ends)]
