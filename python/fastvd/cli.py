@@ -1,0 +1,285 @@
+"""The command line: parses, calls the library, prints."""
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from fastvd import config, presets, wizard
+from fastvd.errors import FastvdError
+from fastvd.train import TrainConfig, Trainer
+
+EPILOG = "fastvd COMMAND --help tells more; the README has an example of each."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 not good, 2 bad input, 130 Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parser = _parser()
+    args, extra = parser.parse_known_args(argv)
+    if extra and args.command != "train":
+        parser.error(f"unknown arguments: {' '.join(extra)}")
+    try:
+        return int(args.run(args, extra) if args.command == "train" else args.run(args))
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{name}{error.strerror or error}")
+    except (FastvdError, ValueError) as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _complain(text: str) -> int:
+    print(f"fastvd: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fastvd", description="Train and sample video diffusion models.")
+    parser.epilog = EPILOG
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, epilog=run.__doc__)
+        sub.set_defaults(run=run)
+        return sub
+
+    _add_train(command("train", _train, "Train one stage, or go on with a run."))
+    _add_generate(command("generate", _generate, "Draw clips with one or two trained stages."))
+    _add_gif(command("gif", _gif, "Turn a video, GIF or folder of frames into a GIF."))
+    sub = command("extract", _extract, "Write a video's frames as numbered pictures.")
+    sub.add_argument("video")
+    sub.add_argument("folder", help="frames go to FOLDER/0, FOLDER/1, ...")
+    sub.add_argument("--size", type=int, metavar="PIXELS", help="square side (default: as it is)")
+    sub.add_argument("--fit", choices=["pad", "crop", "stretch"], default="pad")
+    sub.add_argument("--stride", type=int, default=1, help="keep every STRIDE-th frame")
+    sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
+    sub.add_argument("--suffix", choices=["jpg", "png"], default="jpg")
+    sub = command("probe", _probe, "Tell frames, rate, size and codec of videos.")
+    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
+    sub = command("init", _init, "Ask a few questions, write a commented config.")
+    sub.add_argument("path", help="YAML file to write")
+    sub = command("config", _config, "Print a preset as commented YAML, or list the presets.")
+    sub.add_argument("preset", nargs="?")
+    _add_import(command("import-checkpoint", _import, "Make a run of a lucidrains checkpoint."))
+    sub = command("demo", _demo, "Train both stages on small videos, write out/demo.gif.")
+    sub.add_argument("videos", nargs="?", help="a video or a folder (default: moving shapes)")
+    sub.add_argument("--out", default="out", metavar="FOLDER")
+    return parser
+
+
+def _add_train(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--config", metavar="YAML", help="a config file, or the name of a preset")
+    sub.add_argument("--videos", required=True, help="a video, or a folder of them")
+    sub.add_argument("--run_dir", required=True, help="new, or a run to go on with")
+    sub.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
+    sub.add_argument("--init_from", metavar="RUN", help="start from what fits of another run")
+
+
+def _train(args: argparse.Namespace, extra: list[str]) -> int:
+    """Any key of the config can be set: fastvd train --config tiny ... --optim.lr 1e-4"""
+    saved = Path(args.run_dir) / "config.yaml"
+    source = args.config or (saved if saved.exists() else None)
+    if source is None:
+        raise ValueError(f"{args.run_dir} is a new run: it needs --config, see fastvd config")
+    run_config = _read_config(source, _overrides(extra))
+    trainer = Trainer(
+        run_config,
+        videos=args.videos,
+        run_dir=args.run_dir,
+        device=args.device,
+        init_from=args.init_from,
+    )
+    return 130 if trainer.fit().is_interrupted else 0
+
+
+def _overrides(extra: list[str]) -> list[tuple[str, Any]]:
+    """Turn ``--a.b 1 --c=x`` into keys and values, values as YAML reads them."""
+    pairs = []
+    words = iter(extra)
+    for word in words:
+        if not word.startswith("--"):
+            raise ValueError(f"unknown argument: {word}")
+        key, has_value, value = word[2:].partition("=")
+        text = value if has_value else next(words, None)
+        if text is None:
+            raise ValueError(f"--{key} needs a value")
+        pairs.append((key, yaml.safe_load(text)))
+    return pairs
+
+
+def _read_config(source: Path | str, overrides: list[tuple[str, Any]]) -> TrainConfig:
+    is_preset = str(source) in presets.names()
+    data = config.to_dict(presets.get(str(source))) if is_preset else config.read_yaml(source)
+    for key, value in overrides:
+        data = config.override(data, key, value)
+    try:
+        return config.from_dict(TrainConfig, data)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+def _add_generate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("base", help="run directory of the base model")
+    sub.add_argument("--interpolator", metavar="RUN", help="run directory of the interpolator")
+    sub.add_argument("--out", default="sample.gif", help=".gif, .mp4 or .webp")
+    sub.add_argument("--num_clips", type=int, default=1, help="more than one: a grid of clips")
+    sub.add_argument("--steps", type=int, help="sampling steps of the base model")
+    sub.add_argument("--scheduler", help="ddim, ddpm, unipc, dpm++2m, euler, heun, ...")
+    sub.add_argument("--doublings", type=int, default=1, help="X key frames to 2X-1, 4X-3, ...")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--fps", type=float, default=8.0, help="of the clip that is written")
+    sub.add_argument("--device", default="cpu")
+
+
+def _generate(args: argparse.Namespace) -> int:
+    """With --interpolator, the frames between the key frames are filled in."""
+    from fastvd.generate import TwoStage, seeded
+    from fastvd.media.grid import tile
+    from fastvd.media.write import write_clip
+
+    stages = {"interpolator": args.interpolator, "device": args.device}
+    pipeline = TwoStage.from_pretrained(args.base, **stages)
+    clip = pipeline(
+        num_clips=args.num_clips,
+        steps=args.steps,
+        scheduler=args.scheduler,
+        doublings=args.doublings if args.interpolator else 0,
+        generator=seeded(args.seed),
+    )
+    if args.num_clips > 1:
+        clip = tile(clip, columns=round(args.num_clips**0.5))
+    write_clip(args.out, clip, fps=args.fps)
+    print(args.out)
+    return 0
+
+
+def _add_gif(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("source", help="video, GIF, WebP or folder of pictures")
+    sub.add_argument("out", help=".gif, .mp4 or .webp")
+    sub.add_argument("--width", type=int, help="height follows (default: as it is)")
+    sub.add_argument("--start", type=int, default=0, help="first frame")
+    sub.add_argument("--frames", type=int, help="how many (default: to the end)")
+    sub.add_argument("--stride", type=int, default=1, help="take every STRIDE-th frame")
+    sub.add_argument("--fps", type=float, help="frames a second (default: as the source plays)")
+    sub.add_argument("--colors", type=int, default=256)
+    sub.add_argument("--palette", choices=["global", "local"], default="global")
+    sub.add_argument("--no_dither", action="store_true", help="flat areas stay flat")
+
+
+def _gif(args: argparse.Namespace) -> int:
+    """fastvd gif in.mp4 out.gif --width 320 --stride 2"""
+    from fastvd.media import probe, read_clip
+    from fastvd.media.gif import write_gif
+    from fastvd.media.write import write_clip
+
+    info = probe(args.source)
+    if args.width is not None and args.width < 1:
+        raise ValueError(f"--width must be at least 1, got {args.width}")
+    height = round(info.height * args.width / info.width) if args.width else 0
+    clip = read_clip(
+        args.source,
+        start=args.start,
+        frames=args.frames,
+        stride=args.stride,
+        size=(max(height, 1), args.width) if args.width else None,
+        fit="stretch",
+    )
+    fps = args.fps if args.fps is not None else info.fps / args.stride
+    if args.out.lower().endswith(".gif"):
+        options = {"colors": args.colors, "palette": args.palette, "dither": not args.no_dither}
+        # no viewer shows more than 50 frames a second
+        write_gif(args.out, clip, fps=min(fps, 50.0), **options)
+    else:
+        write_clip(args.out, clip, fps=fps)
+    size = Path(args.out).stat().st_size / 1024
+    print(f"{args.out}: {len(clip)} frames, {clip.shape[2]}x{clip.shape[1]}, {size:.0f} KiB")
+    return 0
+
+
+def _extract(args: argparse.Namespace) -> int:
+    """fastvd extract film.mp4 frames/ --size 64"""
+    from fastvd.media.extract import extract_frames
+
+    total = extract_frames(
+        args.video,
+        args.folder,
+        size=args.size,
+        fit=args.fit,
+        stride=args.stride,
+        frames_per_folder=args.frames_per_folder,
+        suffix=args.suffix,
+    )
+    print(f"{total} frames in {args.folder}")
+    return 0
+
+
+def _probe(args: argparse.Namespace) -> int:
+    """fastvd probe clips/*.mp4"""
+    from fastvd.media import probe
+
+    for path in args.paths:
+        facts = {**dataclasses.asdict(probe(path)), "path": str(path)}
+        if args.json:
+            print(json.dumps(facts))
+        else:
+            print("\n".join(f"{name:17} {value}" for name, value in facts.items()), "\n")
+    return 0
+
+
+def _init(args: argparse.Namespace) -> int:
+    """fastvd init base.yaml"""
+    if Path(args.path).exists():
+        raise ValueError(f"{args.path} is there already")
+    config.save(args.path, wizard.ask(input))
+    print(f"{args.path}: train with fastvd train --config {args.path} --videos V --run_dir R")
+    return 0
+
+
+def _config(args: argparse.Namespace) -> int:
+    """fastvd config tiny > run.yaml"""
+    if args.preset is None:
+        print("\n".join(f"{name:26} {presets.summary(name)}" for name in presets.names()))
+    else:
+        print(config.to_yaml(presets.get(args.preset)), end="")
+    return 0
+
+
+def _add_import(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("source", help="a .pt of video-diffusion-pytorch: a Trainer's or a network's")
+    sub.add_argument("run_dir", help="new run directory, for generate and train --init_from")
+    sub.add_argument("--size", type=int, required=True, help="side of the clips it was trained on")
+    sub.add_argument("--frames", type=int, required=True, help="frames of these clips")
+
+
+def _import(args: argparse.Namespace) -> int:
+    """fastvd import-checkpoint model-10.pt runs/old --size 64 --frames 10"""
+    from fastvd.train.lucidrains import import_checkpoint
+
+    import_checkpoint(args.source, args.run_dir, size=args.size, frames=args.frames)
+    print(args.run_dir)
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    """Prints the paths of what it wrote; exit status 1 if a loss did not fall."""
+    from fastvd import demo
+
+    return demo.run(args.videos, Path(args.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A video to folders of numbered frames, as other tools and older trainers want them."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from fastvd.media.resize import Fit
+from fastvd.media.video import probe, read_clip
+
+logger = logging.getLogger(__name__)
+
+# frames decoded at a time, so that a long video never lies in memory whole
+FRAMES_AT_ONCE = 128
+
+
+def extract_frames(
+    path: Path | str,
+    folder: Path | str,
+    *,
+    size: int | tuple[int, int] | None = None,
+    fit: Fit = "pad",
+    stride: int = 1,
+    frames_per_folder: int = 1000,
+    suffix: Literal["jpg", "png"] = "jpg",
+) -> int:
+    """Write every ``stride``-th frame as ``folder/<k>/<n>.<suffix>`` and return their number.
+
+    ``n`` counts through, ``k`` goes up after every ``frames_per_folder`` frames; each folder then
+    reads as one video. ``size`` is a side in pixels or (height, width); ``fit`` is as in
+    ``read_clip``. Raises FileExistsError when a folder that it would fill is there already.
+    """
+    if frames_per_folder < 1:
+        raise ValueError(f"frames_per_folder must be at least 1, got {frames_per_folder}")
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1, got {stride}")
+    total = -(-probe(path).frames // stride)
+    for first in range(0, total, FRAMES_AT_ONCE):
+        frames = min(FRAMES_AT_ONCE, total - first)
+        start = first * stride
+        clip = read_clip(path, start=start, frames=frames, stride=stride, size=size, fit=fit)
+        for n, frame in enumerate(clip, start=first):
+            into = Path(folder) / str(n // frames_per_folder)
+            if n % frames_per_folder == 0:
+                into.mkdir(parents=True)
+            _write_still(into / f"{n}.{suffix}", frame)
+    logger.info("%s: %d frames", path, total)
+    return total
+
+
+def _write_still(path: Path, frame: np.ndarray) -> None:
+    # quality 95, full chroma: frames are training data
+    Image.fromarray(frame).save(path, quality=95, subsampling=0)
