@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from fastvd import checkpoint
 from fastvd.errors import CheckpointError
 
@@ -158,6 +159,12 @@ def test_prune_keeps_the_last_and_the_chosen(run_dir):
     deleted = checkpoint.prune(run_dir, keep_last=2, keep=[10])
     assert [path.name for path in deleted] == ["step-00000020"]
     assert [checkpoint.step_of(path) for path in checkpoint.find(run_dir)] == [10, 30, 40]
+
+
+def test_prune_with_room_for_more_keeps_all(run_dir, caplog):
+    assert checkpoint.prune(run_dir, keep_last=4) == []
+    assert len(checkpoint.find(run_dir)) == 3
+    assert caplog.text == ""
 
 
 def test_prune_never_goes_below_two(run_dir):

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+
 from fastvd.data.cache import FrameCache
 from fastvd.errors import MediaError
 
@@ -18,6 +19,12 @@ def test_first_videos_that_fit_are_kept():
     cache = FrameCache(np.array([100, 500, 30, 40]), max_bytes=150)
     kept = [cache.get(video, lambda: FRAMES) is not None for video in range(4)]
     assert kept == [True, False, True, False]
+
+
+def test_videos_too_long_to_read_at_once_are_not_kept():
+    cache = FrameCache(np.array([2**32 + 1, 2**32]), max_bytes=2**40)
+    assert cache.get(0, fail) is None
+    assert cache.get(1, lambda: FRAMES) is FRAMES
 
 
 def test_each_video_is_decoded_once():

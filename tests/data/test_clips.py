@@ -5,10 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from fastvd.data.clips import ClipConfig, ClipDataset
-from fastvd.errors import MediaError
 from scipy.stats import chisquare
 from torch.utils.data import DataLoader
+
+from fastvd.data.clips import ClipConfig, ClipDataset
+from fastvd.errors import MediaError
 
 # ten frames of the counting videos, two apart
 CONFIG = ClipConfig(frames=5, stride=2, size=8)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+
 from fastvd.data.clips import ClipConfig, ClipDataset
 from fastvd.data.loader import ClipLoader
 from fastvd.data.transforms import to_frames

@@ -2,8 +2,9 @@ import itertools
 from collections import Counter
 
 import pytest
-from fastvd.data.order import check_seed, permuted, random_below, random_bits
 from scipy.stats import chisquare
+
+from fastvd.data.order import check_seed, permuted, random_below, random_bits
 
 SIZES = [1, 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 100, 255, 257, 1000, 4097]
 

@@ -3,9 +3,10 @@ import random
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from fastvd.data.scan import find_videos, make_report, natural_key, probe_videos
 from fastvd.errors import MediaError
-from PIL import Image
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from fastvd.data.spans import strided_numbers, strided_starts, timed_numbers, timed_starts
 
 

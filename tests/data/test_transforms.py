@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from fastvd.data.transforms import to_frames, to_network
 
 

@@ -1,8 +1,9 @@
 """The average follows the weights as its formula says."""
 
 import pytest
-from fastvd.train.ema import Ema, EmaConfig
 from torch import nn
+
+from fastvd.train.ema import Ema, EmaConfig
 
 
 def _network(value: float) -> nn.Module:

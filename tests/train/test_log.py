@@ -5,8 +5,9 @@ import json
 import os
 
 import pytest
-from fastvd.train.log import RunLog, RunProgress, read_log
 from rich.console import Console
+
+from fastvd.train.log import RunLog, RunProgress, read_log
 
 
 def _write(run_dir, steps, *, after=-1):

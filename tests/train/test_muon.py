@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from fastvd.train.muon import Muon, orthogonalize
 from torch import nn
+
+from fastvd.train.muon import Muon, orthogonalize
 
 # torch iterates in bfloat16, whose rounding passes through five iterations
 BFLOAT16_ERROR = 0.05

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from fastvd.train.optim import Optim, OptimConfig, is_hidden_matrix, lr_factor
 from torch import nn
+
+from fastvd.train.optim import Optim, OptimConfig, is_hidden_matrix, lr_factor
 
 
 class Net(nn.Module):

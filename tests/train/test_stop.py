@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+
 from fastvd.train.stop import Stop, StopRequested
 
 
