@@ -74,14 +74,16 @@ class LinearAttention(nn.Module):
     def __init__(self, channels: int, heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.Parameter(torch.ones(channels))
+        self.norm = Norm(channels, groups=None)
         self.qkv = nn.Linear(channels, 3 * heads * head_dim, bias=False)
         self.out = attention_output(heads * head_dim, channels, bias=True)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:  # noqa: ARG002
         """x: [B, T, H, W, C], also returned."""
         out = (self.out.weight, self.out.bias)
-        return kernels.linear_attention(x, self.norm, self.qkv.weight, out=out, heads=self.heads)
+        return kernels.linear_attention(
+            x, self.norm.weight, self.qkv.weight, out=out, heads=self.heads
+        )
 
 
 class TemporalAttention(nn.Module):
@@ -93,7 +95,7 @@ class TemporalAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.rotary_width = min(ROTARY_WIDTH, head_dim) if rotary else 0
-        self.norm = nn.Parameter(torch.ones(channels))
+        self.norm = Norm(channels, groups=None)
         self.qkv = nn.Linear(channels, 3 * heads * head_dim, bias=False)
         self.out = attention_output(heads * head_dim, channels, bias=False)
         self.frames = FrameEmbedding(frame_embedding, channels) if frame_embedding else None
@@ -105,7 +107,7 @@ class TemporalAttention(nn.Module):
             angles = rotary_angles(frames, self.rotary_width, device=x.device)
         return kernels.temporal_attention(
             x,
-            self.norm,
+            self.norm.weight,
             self.qkv.weight,
             self.out.weight,
             heads=self.heads,

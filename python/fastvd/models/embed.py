@@ -25,7 +25,10 @@ def sinusoid(t: Tensor, width: int) -> Tensor:
 
 
 def rotary_angles(frames: int, width: int, *, device: torch.device) -> Tensor:
-    """Angle of each pair of channels in each frame, float32 [frames, width / 2] (RoFormer, eq. 15)."""
+    """Angle of each pair of channels in each frame, float32 [frames, width / 2].
+
+    RoFormer (Su et al. 2021), equation 15.
+    """
     powers = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
     return torch.arange(frames, device=device, dtype=torch.float32)[:, None] / 10000**powers
 
