@@ -4,6 +4,8 @@ import importlib.util
 import logging
 from pathlib import Path
 
+__all__ = ["available", "core", "video_available"]
+
 try:
     import fastvd._core as core
 except ImportError:
@@ -24,7 +26,7 @@ def _av_libs() -> str | None:
 
 
 def _open_video() -> bool:
-    if not available or not hasattr(core, "open_ffmpeg"):
+    if not available:
         return False
     reason = core.open_ffmpeg(_av_libs())
     if reason is not None:

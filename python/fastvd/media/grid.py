@@ -23,9 +23,7 @@ def tile(clips: npt.NDArray[np.uint8], *, columns: int, gap: int = 2) -> npt.NDA
     grid: npt.NDArray[np.uint8] = rearrange(
         cells, "(row column) t h w c -> t (row h) (column w) c", column=columns
     )
-    height, width = grid.shape[1] - gap, grid.shape[2] - gap
-    cut: npt.NDArray[np.uint8] = grid[:, :height, :width]
-    return cut
+    return grid[:, : grid.shape[1] - gap, : grid.shape[2] - gap]
 
 
 def strip(clips: Sequence[npt.NDArray[np.uint8]], *, gap: int = 2) -> npt.NDArray[np.uint8]:
@@ -39,4 +37,5 @@ def strip(clips: Sequence[npt.NDArray[np.uint8]], *, gap: int = 2) -> npt.NDArra
     longest = max(len(clip) for clip in clips)
     rows = [np.pad(clip, [(0, longest - len(clip)), (0, 0), (0, 0), (0, 0)]) for clip in clips]
     frames = rearrange(np.stack(rows), "n t h w c -> (n t) 1 h w c")
-    return tile(frames, columns=longest, gap=gap)[0]
+    [picture] = tile(frames, columns=longest, gap=gap)
+    return picture
