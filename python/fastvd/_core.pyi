@@ -7,6 +7,48 @@ import numpy.typing as npt
 
 __version__: str
 
+def open_ffmpeg(folder: str | None) -> str | None:
+    """Open FFmpeg from ``folder``, else from the system; return why there is none, or None."""
+
+def probe_video(
+    path: Path,
+) -> tuple[npt.NDArray[np.float64], float, tuple[int, int], int, str, bool]:
+    """Return times in seconds, end, (height, width), rotation, codec, whether there is sound."""
+
+def read_clip(
+    path: Path,
+    start: int,
+    frames: int | None,
+    stride: int,
+    size: tuple[int, int] | None,
+    crop: tuple[int, int, int, int] | None,
+    fit: str,
+    resample: str,
+    grey: bool,
+) -> npt.NDArray[np.uint8]:
+    """Decode frames ``stride`` apart as [T, H, W, C]; ``frames=None`` reads to the end."""
+
+def read_frames(
+    path: Path,
+    indices: list[int],
+    size: tuple[int, int] | None,
+    crop: tuple[int, int, int, int] | None,
+    fit: str,
+    resample: str,
+    grey: bool,
+) -> npt.NDArray[np.uint8]:
+    """Decode frames by number as [T, H, W, C]."""
+
+def resize(
+    frames: npt.NDArray[np.uint8],
+    size: tuple[int, int] | None,
+    crop: tuple[int, int, int, int] | None,
+    fit: str,
+    resample: str,
+    grey: bool,
+) -> npt.NDArray[np.uint8]:
+    """Crop, fit and resize C-contiguous frames [T, H, W, 3]."""
+
 def decode_gif(
     path: Path,
 ) -> tuple[npt.NDArray[np.uint8], list[int], int | None]:

@@ -97,7 +97,7 @@ def resize(frames: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
         raise ValueError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {frames.shape}")
     plan = make_plan(view, *frames.shape[1:3])
     limits.check_clip(len(frames), *plan.size, 1 if view.grey else 3)
-    if native.available and hasattr(native.core, "resize"):
+    if native.available:
         source = np.ascontiguousarray(frames)
         return native.core.resize(source, *view)
     return resize_twin(frames, view, plan)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fastvd import native
 from fastvd.media import limits, still, twin
 from fastvd.media.resize import Fit, Resample, View, make_view
 
@@ -117,6 +118,8 @@ def _track(path: Path) -> twin.Track:
     if kind is not None:
         pictures = still.open_pictures(path, kind)
         return twin.Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
+    if native.video_available:
+        return twin.Track(*native.core.probe_video(path))
     return twin.read_track(path)
 
 
@@ -126,4 +129,9 @@ def _read(
     kind = still.picture_kind(path)
     if kind is not None:
         return still.read_pictures(path, kind, wanted, view, to_end=to_end)
-    return twin.read_video(path, wanted, view, to_end=to_end)
+    if not native.video_available:
+        return twin.read_video(path, wanted, view, to_end=to_end)
+    if isinstance(wanted, range):
+        frames = None if to_end else len(wanted)
+        return native.core.read_clip(path, wanted.start, frames, wanted.step, *view)
+    return native.core.read_frames(path, wanted, *view)

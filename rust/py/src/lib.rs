@@ -1,5 +1,7 @@
 //! The extension module `fastvd._core`: converts arguments, calls `fastvd-core`, converts results.
 
+mod array;
+mod clip;
 mod error;
 mod gif;
 
@@ -9,6 +11,11 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_function(wrap_pyfunction!(clip::open_ffmpeg, m)?)?;
+    m.add_function(wrap_pyfunction!(clip::probe_video, m)?)?;
+    m.add_function(wrap_pyfunction!(clip::read_clip, m)?)?;
+    m.add_function(wrap_pyfunction!(clip::read_frames, m)?)?;
+    m.add_function(wrap_pyfunction!(clip::resize, m)?)?;
     m.add_function(wrap_pyfunction!(gif::decode_gif, m)?)?;
     m.add_function(wrap_pyfunction!(gif::encode_gif, m)?)?;
     Ok(())

@@ -1,0 +1,108 @@
+//! A decoder of one stream: packets in, frames out.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+use super::handle::{Frame, Options, Packet};
+use super::input::Input;
+use super::layout::set;
+use super::library::Library;
+use crate::{Error, Result};
+
+const AVERROR_EAGAIN: c_int = -11;
+const AVERROR_EOF: c_int = -541_478_725;
+
+/// What came of asking for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The frame is filled.
+    Frame,
+    /// Another packet is needed first.
+    NeedsPacket,
+    /// The packet is damaged: no frame of it.
+    Damaged,
+    /// All frames are out.
+    End,
+}
+
+/// An `AVCodecContext`.
+pub(crate) struct Decoder {
+    library: &'static Library,
+    context: *mut c_void,
+}
+
+impl Decoder {
+    /// A decoder for the video of `input`, on one thread.
+    pub fn open(input: &Input) -> Result<Self> {
+        let library = input.library;
+        let fail = |reason: String| Error::media(input.path(), reason);
+        // SAFETY: the codec is null or static; the context is ours, freed by `Drop`
+        let mut decoder = unsafe {
+            let codec = (library.call.avcodec_find_decoder)(input.codec_id());
+            if codec.is_null() {
+                return Err(fail(format!("FFmpeg has no decoder for {}", input.codec())));
+            }
+            (
+                Self {
+                    library,
+                    context: (library.call.avcodec_alloc_context3)(codec),
+                },
+                codec,
+            )
+        };
+        let (this, codec) = (&mut decoder.0, decoder.1);
+        if this.context.is_null() {
+            return Err(fail("no memory for a decoder".to_owned()));
+        }
+        let layout = &library.layout.decoder;
+        let mut options = Options::new(library, &[(c"max_pixels", c"64000000")]);
+        // SAFETY: context, parameters and codec belong together; the fields are set before opening
+        let code = unsafe {
+            let copied =
+                (library.call.avcodec_parameters_to_context)(this.context, input.parameters());
+            set(this.context, layout.pkt_timebase, input.time_base());
+            set(this.context, layout.thread_count, 1 as c_int);
+            if copied < 0 {
+                copied
+            } else {
+                (library.call.avcodec_open2)(this.context, codec, &raw mut options.list)
+            }
+        };
+        if code < 0 {
+            return Err(fail(library.error_text(code)));
+        }
+        Ok(decoder.0)
+    }
+
+    /// Gives the decoder a packet, or with `None` the end of the stream. `false`: the packet is
+    /// damaged or frames must be taken first.
+    pub fn send(&mut self, packet: Option<&Packet>) -> bool {
+        let packet = packet.map_or(ptr::null_mut(), Packet::as_ptr);
+        // SAFETY: the decoder is open; it copies or references the packet
+        unsafe { (self.library.call.avcodec_send_packet)(self.context, packet) >= 0 }
+    }
+
+    /// Takes the next frame in display order.
+    pub fn receive(&mut self, frame: &mut Frame) -> Received {
+        // SAFETY: the decoder is open; FFmpeg empties the frame before it fills it
+        match unsafe { (self.library.call.avcodec_receive_frame)(self.context, frame.as_ptr()) } {
+            0.. => Received::Frame,
+            AVERROR_EAGAIN => Received::NeedsPacket,
+            AVERROR_EOF => Received::End,
+            _ => Received::Damaged,
+        }
+    }
+
+    /// Forgets all packets and frames, as after a seek.
+    pub fn flush(&mut self) {
+        // SAFETY: the decoder is open
+        unsafe { (self.library.call.avcodec_flush_buffers)(self.context) };
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        // SAFETY: frees the context, which may be null
+        unsafe { (self.library.call.avcodec_free_context)(&raw mut self.context) };
+    }
+}

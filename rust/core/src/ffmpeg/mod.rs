@@ -1,0 +1,16 @@
+//! The only place that knows FFmpeg: finds it at run time, and owns what it hands out.
+
+mod decoder;
+mod handle;
+mod input;
+mod io;
+mod layout;
+mod library;
+mod scaler;
+
+pub use library::open;
+
+pub(crate) use decoder::{Decoder, Received};
+pub(crate) use handle::{Frame, Packet};
+pub(crate) use input::Input;
+pub(crate) use scaler::Scaler;

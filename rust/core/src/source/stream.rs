@@ -1,0 +1,108 @@
+//! A video that is being decoded: packets of the file in, frames in display order out.
+
+use std::path::Path;
+
+use crate::Result;
+use crate::ffmpeg::{Decoder, Frame, Input, Packet, Received};
+use crate::index::Entry;
+use crate::limits::check_frame;
+
+/// An open file and its decoder.
+pub(crate) struct Stream {
+    pub input: Input,
+    pub frame: Frame,
+    decoder: Decoder,
+    packet: Packet,
+    is_fed: bool,
+    damaged_in_a_row: usize,
+}
+
+/// Damaged packets in a row after which decoding stops.
+const MAX_DAMAGED: usize = 10_000;
+
+impl Stream {
+    /// Opens the file; decoding begins at its start.
+    pub fn open(path: &Path) -> Result<Self> {
+        let input = Input::open(path)?;
+        let decoder = Decoder::open(&input)?;
+        let (packet, frame) = (Packet::new(path)?, Frame::new(path)?);
+        Ok(Self {
+            input,
+            frame,
+            decoder,
+            packet,
+            is_fed: false,
+            damaged_in_a_row: 0,
+        })
+    }
+
+    /// Decodes the next frame into `self.frame`; `false` at the end. Damaged packets give none.
+    pub fn next_frame(&mut self) -> Result<bool> {
+        loop {
+            match self.decoder.receive(&mut self.frame) {
+                Received::Frame => {
+                    self.damaged_in_a_row = 0;
+                    let (width, height) = self.frame.size();
+                    check_frame(self.input.path(), width, height)?;
+                    return Ok(true);
+                }
+                Received::End => return Ok(false),
+                Received::Damaged if self.damaged_in_a_row > MAX_DAMAGED => return Ok(false),
+                Received::Damaged => self.damaged_in_a_row += 1,
+                Received::NeedsPacket => {
+                    if self.is_fed {
+                        return Ok(false);
+                    }
+                    // what can't be read any more ends the file
+                    let is_packet = self.input.read(&mut self.packet).unwrap_or(false);
+                    self.is_fed = !is_packet;
+                    self.decoder.send(is_packet.then_some(&self.packet));
+                }
+            }
+        }
+    }
+
+    /// Goes to where decoding may start. `is_fresh`: nothing was decoded yet. `false` if there is
+    /// no such packet.
+    pub fn go_to(&mut self, entry: Entry, is_fresh: bool) -> Result<bool> {
+        if is_fresh {
+            if self.input.read(&mut self.packet).unwrap_or(false) && self.is_at(entry) {
+                self.decoder.send(Some(&self.packet));
+                return Ok(true);
+            }
+            // x264 says in the first packet how it erred, and the decoder follows suit (4:4:4)
+            if self.input.codec() == "h264" {
+                self.decoder.send(Some(&self.packet));
+            }
+        }
+        let sought = self.input.seek(entry.dts.unwrap_or(entry.pts));
+        if sought.is_err() || !self.find(entry) {
+            // containers without an index may land behind: read all packets from the start
+            self.input = Input::open(self.input.path())?;
+            if !self.find(entry) {
+                return Ok(false);
+            }
+        }
+        self.decoder.flush();
+        self.is_fed = false;
+        self.decoder.send(Some(&self.packet));
+        Ok(true)
+    }
+
+    /// Reads packets up to the entry; `false` if they go past it.
+    fn find(&mut self, entry: Entry) -> bool {
+        while self.input.read(&mut self.packet).unwrap_or(false) {
+            if self.is_at(entry) {
+                return true;
+            }
+            if self.packet.is_key() && self.packet.pts().is_some_and(|pts| pts > entry.pts) {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn is_at(&self, entry: Entry) -> bool {
+        self.packet.is_key() && self.packet.pts() == Some(entry.pts)
+    }
+}
