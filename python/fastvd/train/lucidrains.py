@@ -19,6 +19,8 @@ from fastvd.train.settings import TrainConfig
 # where the network's weights may lie in the file: a Trainer's, a GaussianDiffusion's, a Unet3D's
 MODEL_PREFIXES = ("model.denoise_fn.", "denoise_fn.", "")
 EMA_PREFIX = "ema.denoise_fn."
+# a network of other timesteps has learned another meaning of t than ours, 0 to 1000
+NUM_TIMESTEPS = 1000
 
 
 def import_checkpoint(source: Path | str, run_dir: Path | str, *, size: int, frames: int) -> None:
@@ -35,12 +37,14 @@ def import_checkpoint(source: Path | str, run_dir: Path | str, *, size: int, fra
         ema = from_lucidrains(_under(tensors, EMA_PREFIX) or _under(tensors, prefix))
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{source}: no Unet3D of video-diffusion-pytorch: {error}") from error
-    steps = len(tensors.get(prefix.replace("denoise_fn.", "betas"), ())) or 1000
+    betas = tensors.get(prefix.replace("denoise_fn.", "betas"))
+    if betas is not None and len(betas) != NUM_TIMESTEPS:
+        raise CheckpointError(f"{source}: {len(betas)} timesteps, only {NUM_TIMESTEPS} are read")
     run_config = TrainConfig(
         clips=ClipConfig(frames=frames, size=size),
         network=network.config,
         process=ProcessConfig(
-            num_timesteps=steps, beta_schedule="cosine", prediction="epsilon", loss="l1"
+            num_timesteps=NUM_TIMESTEPS, beta_schedule="cosine", prediction="epsilon", loss="l1"
         ),
     )
     Path(run_dir).mkdir(parents=True)

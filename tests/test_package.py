@@ -1,0 +1,57 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fastvd import native
+
+ROOT = Path(__file__).resolve().parents[1]
+
+needs_rust = pytest.mark.skipif(not native.available, reason="no Rust build here")
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_rust
+def test_stub_matches_the_binary():
+    run(sys.executable, "-m", "mypy.stubtest", "fastvd._core")
+
+
+@needs_rust
+@pytest.mark.timeout(600)
+def test_wheel_holds_kernels_stub_and_extension(tmp_path):
+    maturin = Path(sys.executable).parent / "maturin"
+    run(str(maturin), "build", "--release", "--quiet", "--out", str(tmp_path))
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "abi3" in wheel.name
+    names = zipfile.ZipFile(wheel).namelist()
+    kernels = {f"fastvd/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
+    assert kernels
+    assert kernels <= set(names)
+    assert {"fastvd/_core.pyi", "fastvd/py.typed"} <= set(names)
+    assert any(name.startswith("fastvd/_core") and name.endswith(".so") for name in names)
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_every_public_name_is_there():
+    import fastvd
+
+    assert sorted(fastvd.__all__) == sorted(set(fastvd.__all__))
+    for name in fastvd.__all__:
+        assert getattr(fastvd, name) is not None
+
+
+def test_import_keeps_torch_as_it_was():
+    code = (
+        "import torch; before = (torch.get_num_threads(), torch.initial_seed(),"
+        " torch.is_grad_enabled(), torch.get_default_dtype());"
+        "import fastvd; after = (torch.get_num_threads(), torch.initial_seed(),"
+        " torch.is_grad_enabled(), torch.get_default_dtype()); assert before == after"
+    )
+    run(sys.executable, "-c", code)
