@@ -144,7 +144,7 @@ def prune(run_dir: Path | str, *, keep_last: int, keep: Collection[int] = ()) ->
     Deletes nothing unless two of those that stay verify. Returns what was deleted.
     """
     found = find(run_dir)
-    last = {step_of(path) for path in found[len(found) - max(keep_last, 2) :]} | set(keep)
+    last = {step_of(path) for path in found[-max(keep_last, 2) :]} | set(keep)
     doomed = [path for path in found if step_of(path) not in last]
     if not doomed:
         return []

@@ -23,7 +23,7 @@ class Run:
         self.train_step = TrainStep(self.network, self.optim, precision=precision, device=CPU)
 
     def step(self, *clips, number=0):
-        def loss(clip, generator):  # noqa: ARG001
+        def loss(clip, generator):
             return self.network(clip).float().square().mean()
 
         return self.train_step.run(number, clips, loss=loss, generator=torch.Generator())

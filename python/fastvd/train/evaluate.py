@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fastvd.data import to_frames, to_network
 from fastvd.diffusion import ColdProcess, Process
-from fastvd.media import write_gif
+from fastvd.media.gif import write_gif
 from fastvd.media.grid import strip, tile
 from fastvd.media.write import write_png
 from fastvd.train.step import Precision, autocast, seed_of
@@ -19,6 +19,8 @@ NUM_LEVELS = 4
 _STRIP_CLIPS = 4
 # frames a second of the GIF where the clips have no rate of their own
 _GIF_FPS = 8.0
+# no viewer shows more
+_MAX_GIF_FPS = 50.0
 
 
 class Evaluation:
@@ -70,7 +72,7 @@ class Evaluation:
         real = self._clips[: min(count, _STRIP_CLIPS)].numpy()
         path.parent.mkdir(parents=True, exist_ok=True)
         grid = tile(drawn, columns=round(count**0.5))
-        write_gif(path.with_suffix(".gif"), grid, fps=fps or _GIF_FPS)
+        write_gif(path.with_suffix(".gif"), grid, fps=min(fps or _GIF_FPS, _MAX_GIF_FPS))
         write_png(path.with_suffix(".png"), strip([*real, *drawn[: len(real)]]))
 
     def _loss_at(

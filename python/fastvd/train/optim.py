@@ -37,11 +37,12 @@ class OptimConfig:
     muon_weight_decay: float = 0.0
     """Decoupled weight decay of Muon."""
 
-    adamw_names: tuple[str, ...] = ("stem", "head", "embed", "bias", "film", "time", "cond")
-    """With muon: parameters with one of these words in their name stay with AdamW."""
+    adamw_names: tuple[str, ...] = ("stem", "head", "time", "cond", "film", "frames", "bias")
+    """With muon: parts of the network, by their name, whose matrices stay with AdamW."""
 
     lr_factors: dict[str, float] = field(default_factory=dict)
-    """Word to factor: parameters with the word in their name learn so much faster or slower."""
+    """Part of the network to factor: its parameters learn so much faster or slower. A part is a
+    dotted name or a piece of one: film, downs.0, middle.mixer."""
 
     schedule: Literal["constant", "cosine", "step"] = "constant"
     """Learning rate after the warm-up: held, half a cosine down to the last step, or in steps."""
@@ -80,7 +81,7 @@ class OptimConfig:
             raise ValueError(f"optim.step_every must be 1 or more, got {self.step_every}")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise ValueError(f"optim.max_grad_norm must be above 0, got {self.max_grad_norm}")
-        if bad := {word: f for word, f in self.lr_factors.items() if f < 0}:
+        if bad := {part: f for part, f in self.lr_factors.items() if f < 0}:
             raise ValueError(f"optim.lr_factors must be 0 or more, got {bad}")
 
 
@@ -97,7 +98,7 @@ class Optim:
         groups: dict[bool, dict[tuple[float, float], list[Tensor]]] = {}
         for parameter, name in self._names.items():
             is_muon = config.name == "muon" and is_hidden_matrix(name, parameter, config)
-            factor = math.prod(f for word, f in config.lr_factors.items() if word in name)
+            factor = math.prod(f for part, f in config.lr_factors.items() if _has_part(name, part))
             decay = _weight_decay(parameter, config, is_muon=is_muon)
             alike = groups.setdefault(is_muon, defaultdict(list))
             alike[factor, decay].append(parameter)
@@ -138,7 +139,7 @@ class Optim:
 
 def is_hidden_matrix(name: str, parameter: Tensor, config: OptimConfig) -> bool:
     """Return whether Muon updates the parameter: a matrix or convolution within the network."""
-    return parameter.ndim >= 2 and not any(word in name for word in config.adamw_names)
+    return parameter.ndim >= 2 and not any(_has_part(name, part) for part in config.adamw_names)
 
 
 def lr_factor(config: OptimConfig, step: int, *, steps: int) -> float:
@@ -152,6 +153,10 @@ def lr_factor(config: OptimConfig, step: int, *, steps: int) -> float:
         return float(config.step_factor ** (since // config.step_every))
     progress = min(1.0, since / max(1, steps - config.warmup_steps))
     return config.lr_floor + (1 - config.lr_floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _has_part(name: str, part: str) -> bool:
+    return f".{part}." in f".{name}."
 
 
 def _weight_decay(parameter: Tensor, config: OptimConfig, *, is_muon: bool) -> float:
