@@ -50,13 +50,14 @@ class ColdConfig:
     stratified: bool = True
     """Spread the timesteps of a batch evenly over their range."""
     sample_steps: int = 10
-    """Steps of restoring."""
+    """Steps of restoring; no more than there are timesteps."""
     clip_sample: bool = True
     """Cut the predicted clip to -1..1 at every step of restoring."""
 
     def __post_init__(self) -> None:
         signal_levels(self.beta_schedule, self.num_timesteps, shift=self.shift)
-        trailing_timesteps(self.num_timesteps, self.sample_steps)
+        if self.sample_steps < 1:
+            raise ValueError(f"sample_steps must be at least 1, got {self.sample_steps}")
         if self.degradation not in ("interpolate", "blur", "downsample", "mask"):
             raise ValueError(
                 "degradation must be interpolate, blur, downsample or mask, "
@@ -214,7 +215,8 @@ class ColdProcess:
             raise ValueError(f"clip must be {wanted}, got {tuple(clip.shape)}")
 
     def _timesteps(self, steps: int | None) -> list[int]:
-        steps = self.config.sample_steps if steps is None else steps
+        if steps is None:
+            steps = min(self.config.sample_steps, self.config.num_timesteps)
         return trailing_timesteps(self.config.num_timesteps, steps)
 
     def _noised(self, frame: Tensor, t: Tensor, *, noise: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class ProcessConfig:
     scheduler_options: dict[str, Option] = field(default_factory=dict)
     """Options of that scheduler's class, by diffusers' names."""
     sample_steps: int = 50
-    """Steps of that scheduler."""
+    """Steps of that scheduler; no more than there are timesteps."""
     eta: float = 0.0
     """Noise that DDIM adds: 0 none, 1 as much as DDPM. Other schedulers pass over it."""
     guidance: float = 1.0
@@ -73,12 +73,14 @@ class ProcessConfig:
             raise ValueError(f"t_min..t_max must lie in 0..{last}, got {self.t_min}..{self.t_max}")
         if self.min_snr_gamma is not None and not self.min_snr_gamma > 0:
             raise ValueError(f"min_snr_gamma must be above 0 or null, got {self.min_snr_gamma}")
-        if not 1 <= self.sample_steps <= self.num_timesteps:
-            raise ValueError(f"steps must be 1..{self.num_timesteps}, got {self.sample_steps}")
+        if self.sample_steps < 1:
+            raise ValueError(f"sample_steps must be at least 1, got {self.sample_steps}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must be 0..1, got {self.eta}")
         if not 0 < self.dynamic_quantile <= 1:
-            raise ValueError(f"dynamic_quantile must be in 0..1, got {self.dynamic_quantile}")
+            raise ValueError(
+                f"dynamic_quantile must be above 0, at most 1, got {self.dynamic_quantile}"
+            )
         if not self.x0_gain > 0:
             raise ValueError(f"x0_gain must be above 0, got {self.x0_gain}")
 

@@ -70,7 +70,7 @@ def sample(
     ``t_start`` the loop begins there instead of at the last timestep trained, with ``start`` from
     that clip, noised to ``t_start``, instead of from noise. The network's mode is left alone.
     """
-    config = _overridden(process.config, steps, scheduler, scheduler_options, eta, guidance)
+    config = _overridden(process.config, scheduler, scheduler_options, eta, guidance)
     if config.guidance != 1 and cond is None:
         raise ValueError(f"guidance {config.guidance} needs a cond; without one it must be 1")
     t_start = process.checked_time(process.t_max if t_start is None else t_start)
@@ -79,7 +79,7 @@ def sample(
     stepper = Stepper(
         config.scheduler,
         process.alpha_bar[: t_start + 1],
-        steps=config.sample_steps,
+        steps=min(config.sample_steps, t_start + 1) if steps is None else steps,
         options=config.scheduler_options,
     )
     if start is None:
@@ -145,7 +145,6 @@ def _clean(config: "ProcessConfig", output: Tensor, x: Tensor, level: Level) -> 
 
 def _overridden(
     config: "ProcessConfig",
-    steps: int | None,
     scheduler: str | None,
     scheduler_options: Mapping[str, Option] | None,
     eta: float | None,
@@ -156,7 +155,6 @@ def _overridden(
         # the config's options are for the config's scheduler
         scheduler_options = {}
     given = {
-        "sample_steps": steps,
         "scheduler": scheduler,
         "scheduler_options": None if scheduler_options is None else dict(scheduler_options),
         "eta": eta,
