@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvd.errors import MediaError
+from fastvd.media.limits import MAX_CLIP_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +20,8 @@ class FrameCache:
     """Whole videos as uint8 [F, H, W, C], each decoded once, on first use.
 
     Which videos are kept is settled at the start: one after the other, those that still fit into
-    ``max_bytes``. Nothing is ever thrown out. Safe to use from many threads; a pickled cache
-    arrives empty.
+    ``max_bytes``, none above the largest clip that is read at once. Nothing is ever thrown out.
+    Safe to use from many threads; a pickled cache arrives empty.
     """
 
     def __init__(self, sizes: NDArray[np.int64], *, max_bytes: int) -> None:
@@ -29,7 +30,7 @@ class FrameCache:
         left = max_bytes
         kept = set()
         for video, size in enumerate(sizes.tolist()):
-            if size <= left:
+            if size <= min(left, MAX_CLIP_BYTES):
                 kept.add(video)
                 left -= size
         if max_bytes:

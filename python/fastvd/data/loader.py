@@ -24,7 +24,7 @@ from fastvd.data.transforms import to_network
 # batches that lie ready or are being read while one is used
 _BATCHES_AHEAD = 2
 # how long closing waits for threads that are reading; one that hangs dies with the process
-_CLOSE_TIMEOUT_S = 1.0
+_CLOSE_TIMEOUT_S = 0.5
 
 
 class Batch(NamedTuple):

@@ -40,7 +40,9 @@ def timed_numbers(
     after = np.searchsorted(times, wanted).clip(1, max(1, len(times) - 1))
     before = after - 1
     after = after.clip(max=len(times) - 1)
-    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+    is_before = wanted - times[before] <= times[after] - wanted
+    numbers: NDArray[np.int64] = np.where(is_before, before, after)
+    return numbers
 
 
 def frame_seconds(times: NDArray[np.float64]) -> float:
