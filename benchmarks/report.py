@@ -1,0 +1,111 @@
+"""Keeps one record a case in ``results/<device>.json`` and renders the README's tables from them.
+
+``python benchmarks/report.py`` renders; ``--check`` only says whether the README is up to date.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+# what the record of a suite looks like in the README: column titles, then a row a record
+Record = dict[str, Any]
+
+
+def write_records(records: Iterable[Record], *, packages: Iterable[str]) -> Path:
+    """Put records into this machine's file, each in place of an older one of its suite and case.
+
+    ``packages``: distributions whose versions the figures depend on.
+    """
+    host = machine(packages)
+    path = RESULTS / f"{'-'.join(host['device'].lower().split())}.json"
+    kept = json.loads(path.read_text()) if path.exists() else []
+    merged = {(record["suite"], record["case"]): record for record in kept}
+    for record in records:
+        merged[record["suite"], record["case"]] = {**record, **host}
+    path.write_text(json.dumps(list(merged.values()), indent=1) + "\n")
+    return path
+
+
+def machine(packages: Iterable[str]) -> dict[str, str]:
+    """Return what figures depend on: device, commit, versions."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].split(":")[1].strip() if names else cpu
+    git = ["git", "-C", str(README.parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
+    return {"device": cpu, "commit": commit, **versions}
+
+
+def train_step_row(record: Record) -> list[str]:
+    """One line of the table of step times."""
+    peers = record["peers"]
+    same, installed = peers["lucidrains"], peers["lucidrains as installed"]
+    return [
+        record["case"],
+        "x".join(str(n) for n in record["shape"]),
+        f"{peers['fastvd']['median_ms']:.0f} ms",
+        f"{same['fastvd_is_faster_by']:.1f}x",
+        f"{installed['fastvd_is_faster_by']:.1f}x",
+    ]
+
+
+def recipe_row(record: Record) -> list[str]:
+    """One line of the table of what the demo's recipe reaches."""
+    return [
+        record["case"],
+        f"{record['coherent']} of {record['clips']}",
+        f"{record['minutes']:.1f} min",
+    ]
+
+
+TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
+    "train_step": (
+        ["network, pass", "clips", "fastvd", "faster, same allocator", "faster, as installed"],
+        train_step_row,
+    ),
+    "recipe": (["demo", "coherent clips", "training and drawing"], recipe_row),
+}
+
+
+def render(text: str, records: list[Record]) -> str:
+    """Return the README with each ``<!-- table: suite -->`` block made anew."""
+    for suite, (titles, row) in TABLES.items():
+        begin, end = f"<!-- table: {suite} -->\n", "<!-- end -->"
+        if begin not in text:
+            continue
+        before, rest = text.split(begin, 1)
+        _, after = rest.split(end, 1)
+        rows = [titles, ["---"] * len(titles)]
+        rows += [row(record) for record in records if record["suite"] == suite]
+        lines = "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+        text = f"{before}{begin}{lines}{end}{after}"
+    return text
+
+
+def main() -> int:
+    """Render the README, or check that it is what would be rendered."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    records = [r for path in sorted(RESULTS.glob("*.json")) for r in json.loads(path.read_text())]
+    old = README.read_text()
+    new = render(old, records)
+    if arguments.check:
+        return int(new != old)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
