@@ -50,7 +50,7 @@ def moving_shapes(
 ) -> NDArray[np.uint8]:
     """Return clips uint8 [N, T, H, W, 3], a pure function of the arguments.
 
-    ``kinds`` take turns. A shape lies wholly in the frame, at least a pixel from its borders.
+    ``kinds`` take turns. The outermost pixels of a frame are never covered.
     """
     for name, value, lowest in (("num_clips", num_clips, 0), ("frames", frames, 1)):
         if value < lowest:
@@ -119,11 +119,11 @@ def signed_distance(
 def _path(
     rng: np.random.Generator, frames: int, kind: Kind, *, radius: float, size: int
 ) -> NDArray[np.float64]:
-    """Centres (x, y), [T, 2], that bounce a pixel before the borders."""
+    """Centres (x, y), [T, 2], that bounce before the shape meets a border pixel."""
     aside, above, below = (radius * reach for reach in _REACHES[kind])
-    # pixel centres lie at 0..size - 1
-    low = np.array([aside, above]) + 0.5
-    span = size - 1.5 - np.array([aside, below]) - low
+    # pixel centres lie at 0..size - 1; a soft edge reaches up to a pixel beyond a corner
+    low = np.array([aside, above]) + 1
+    span = size - 2 - np.array([aside, below]) - low
     angle, speed = rng.uniform(0, 2 * np.pi), size * rng.uniform(*_SPEEDS)
     start = span * rng.uniform(size=2)
     unfolded = start + speed * np.arange(frames)[:, None] * np.array([np.cos(angle), np.sin(angle)])
