@@ -25,6 +25,7 @@ from fastvd.diffusion import (
     sample,
 )
 from fastvd.diffusion.objective import Network
+from fastvd.diffusion.sampling import Progress
 from fastvd.errors import CheckpointError
 from fastvd.models import VideoUNet, VideoUNetConfig
 
@@ -102,8 +103,6 @@ class TwoStage:
         doublings: int | None = None,
         steps: int | None = None,
         scheduler: str | None = None,
-        scheduler_options: Mapping[str, bool | int | float | str] | None = None,
-        eta: float | None = None,
         guidance: float | None = None,
         cond: Tensor | None = None,
         null_cond: Tensor | None = None,
@@ -117,81 +116,50 @@ class TwoStage:
 
         X key frames become 2X - 1, 4X - 3, ... by ``doublings`` (None: 1, or 0 without an
         interpolator) and stay what they are to the bit. ``seeds``, one a clip, make each clip a
-        function of its own seed; else these are drawn from ``generator``. Where None is given the
-        stages' own configs decide. ``batch_size``: key-frame clips at once, for the memory.
+        function of its own seed; else these are drawn from ``generator``. ``cond`` has a row for
+        each clip. What is None is as the stages' configs say. ``batch_size``: key-frame clips
+        that pass through the base at once.
         """
-        own = self._generators(num_clips, generator, seeds)
-        if doublings is None:
-            doublings = 0 if self.interpolator_network is None else 1
-        if doublings < 0:
-            raise ValueError(f"doublings must be at least 0, got {doublings}")
-        if doublings and self.interpolator_network is None:
-            raise ValueError(f"{doublings} doublings need an interpolator, there is none")
+        own = _own_generators(num_clips, generator, seeds)
+        doublings = self._checked_doublings(doublings)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if cond is not None and len(cond) != num_clips:
             raise ValueError(f"cond must have a row for each of {num_clips} clips, got {len(cond)}")
-        base = functools.partial(
-            sample,
-            steps=steps,
-            scheduler=scheduler,
-            scheduler_options=scheduler_options,
-            eta=eta,
-            guidance=guidance,
-        )
-        with torch.inference_mode(), _evaluating(self.base_network, self.interpolator_network):
-            clip = self._key_frames(base, own, cond, null_cond, batch_size, progress)
-            for i in range(doublings):
-                stage = f"doubling {i + 1}"
-                pairs = max(1, batch_size * self.clips.frames // 3)
-                clip = self._doubled(clip, own, interpolator_steps, pairs, stage, progress)
-        drawn: NDArray[np.uint8] = to_frames(clip).cpu().numpy()
-        return drawn[0] if num_clips == 1 else drawn
-
-    def _generators(
-        self, num_clips: int, generator: torch.Generator | None, seeds: Sequence[int] | None
-    ) -> list[torch.Generator]:
-        if num_clips < 1:
-            raise ValueError(f"num_clips must be at least 1, got {num_clips}")
-        if seeds is None:
-            if generator is None:
-                generator = torch.Generator()
-                _log.info("drawing with seed %d", generator.seed())
-            drawn = torch.randint(
-                2**63 - 1, (num_clips,), generator=generator, device=generator.device
-            )
-            seeds = drawn.tolist()
-        elif generator is not None:
-            raise ValueError("give a generator or seeds, not both")
-        if len(seeds) != num_clips:
-            raise ValueError(f"seeds must be {num_clips}, one a clip, got {len(seeds)}")
-        return generators(seeds)
-
-    def _key_frames(
-        self,
-        base: Callable[..., Tensor],
-        own: list[torch.Generator],
-        cond: Tensor | None,
-        null_cond: Tensor | None,
-        batch_size: int,
-        progress: StageProgress | None,
-    ) -> Tensor:
         frame = (self.clips.channels, self.clips.frames, self.clips.size, self.clips.size)
-        parts = _parts(len(own), batch_size)
-        drawn = [
-            base(
-                self.base_network,
-                self.base_process,
-                (len(own[part]), *frame),
-                generator=own[part],
-                device=self.device,
-                cond=None if cond is None else cond[part].to(self.device),
-                null_cond=None if null_cond is None else null_cond.to(self.device),
-                progress=_counted(progress, "base", i, len(parts)),
-            )
-            for i, part in enumerate(parts)
-        ]
-        return torch.cat(drawn)
+        parts = _parts(num_clips, batch_size)
+        with torch.inference_mode(), _evaluating(self.base_network, self.interpolator_network):
+            drawn = [
+                sample(
+                    self.base_network,
+                    self.base_process,
+                    (len(own[part]), *frame),
+                    generator=own[part],
+                    steps=steps,
+                    scheduler=scheduler,
+                    guidance=guidance,
+                    cond=None if cond is None else cond[part].to(self.device),
+                    null_cond=None if null_cond is None else null_cond.to(self.device),
+                    device=self.device,
+                    progress=_counted(progress, "base", i, len(parts)),
+                )
+                for i, part in enumerate(parts)
+            ]
+            clip = torch.cat(drawn)
+            for i in range(doublings):
+                stage = functools.partial(_counted, progress, f"doubling {i + 1}")
+                clip = self._doubled(clip, own, interpolator_steps, batch_size, stage)
+        frames: NDArray[np.uint8] = to_frames(clip).cpu().numpy()
+        return frames[0] if num_clips == 1 else frames
+
+    def _checked_doublings(self, doublings: int | None) -> int:
+        if doublings is None:
+            return 0 if self.interpolator_network is None else 1
+        if doublings < 0:
+            raise ValueError(f"doublings must be at least 0, got {doublings}")
+        if doublings and self.interpolator_network is None:
+            raise ValueError(f"{doublings} doublings need an interpolator, there is none")
+        return doublings
 
     def _doubled(
         self,
@@ -199,18 +167,20 @@ class TwoStage:
         own: list[torch.Generator],
         steps: int | None,
         batch_size: int,
-        stage: str,
-        progress: StageProgress | None,
+        counted: Callable[[int, int], Progress | None],
     ) -> Tensor:
         """Return [N, C, 2T - 1, H, W]: a frame drawn between each two of [N, C, T, H, W]."""
         assert self.interpolator_network is not None
         assert self.interpolator_process is not None
         gaps = clip.shape[2] - 1
+        if gaps == 0:
+            return clip
         first = rearrange(clip[:, :, :-1], "n c t h w -> (n t) c 1 h w")
         last = rearrange(clip[:, :, 1:], "n c t h w -> (n t) c 1 h w")
         # a clip's gaps take their noise from its generator one after the other
         each = [generator for generator in own for _ in range(gaps)]
-        parts = _parts(len(each), batch_size)
+        # three frames at once for each gap, about as many as the base has
+        parts = _parts(len(each), max(1, batch_size * self.clips.frames // 3))
         middle = [
             self.interpolator_process.restore(
                 self.interpolator_network,
@@ -218,12 +188,10 @@ class TwoStage:
                 last[part],
                 generator=each[part],
                 steps=steps,
-                progress=_counted(progress, stage, i, len(parts)),
+                progress=counted(i, len(parts)),
             )
             for i, part in enumerate(parts)
         ]
-        if not middle:
-            return clip
         doubled = clip.new_empty(*clip.shape[:2], 2 * gaps + 1, *clip.shape[3:])
         doubled[:, :, 0::2] = clip
         doubled[:, :, 1::2] = rearrange(torch.cat(middle), "(n t) c 1 h w -> n c t h w", t=gaps)
@@ -268,6 +236,26 @@ def _section(data: Mapping[str, Any], name: str, cls: type[Any], path: Path) -> 
         raise ValueError(f"{path}: {error}") from error
 
 
+def _own_generators(
+    num_clips: int, generator: torch.Generator | None, seeds: Sequence[int] | None
+) -> list[torch.Generator]:
+    """Return a generator for each clip, so that batches do not change what is drawn."""
+    if num_clips < 1:
+        raise ValueError(f"num_clips must be at least 1, got {num_clips}")
+    if seeds is not None and generator is not None:
+        raise ValueError("give a generator or seeds, not both")
+    if seeds is None:
+        if generator is None:
+            generator = torch.Generator()
+            _log.info("drawing with seed %d", generator.seed())
+        device = generator.device
+        drawn = torch.randint(2**63 - 1, (num_clips,), generator=generator, device=device)
+        seeds = drawn.tolist()
+    if len(seeds) != num_clips:
+        raise ValueError(f"seeds must be {num_clips}, one a clip, got {len(seeds)}")
+    return generators(seeds)
+
+
 def _check_interpolator(process: ColdProcess) -> None:
     if not isinstance(process, ColdProcess) or process.config.degradation != "interpolate":
         kind = getattr(process.config, "degradation", process.config.kind)
@@ -299,9 +287,7 @@ def _parts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _counted(
-    progress: StageProgress | None, stage: str, part: int, parts: int
-) -> Callable[[int, int], None] | None:
+def _counted(progress: StageProgress | None, stage: str, part: int, parts: int) -> Progress | None:
     if progress is None:
         return None
     return lambda done, total: progress(stage, part * total + done, parts * total)
