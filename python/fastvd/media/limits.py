@@ -1,5 +1,6 @@
 """Largest frame and clip that is decoded, as in Rust; checked before memory is asked for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastvd.errors import MediaError
@@ -20,6 +21,21 @@ def check_frame(path: Path | str, width: int, height: int) -> None:
     if not is_sane:
         reason = f"frame size {width}x{height} is outside 1x1 to {MAX_SIDE}x{MAX_SIDE}"
         raise MediaError(f"{path}: {reason} or above {MAX_PIXELS} pixels")
+
+
+def pick_frames(
+    path: Path | str, wanted: Sequence[int], count: int, *, to_end: bool = False
+) -> Sequence[int]:
+    """Frame numbers in a file of ``count`` frames; ``to_end`` cuts a range where the file ends.
+
+    Raises MediaError where a frame is missing.
+    """
+    if to_end and isinstance(wanted, range) and wanted.start < count:
+        return range(wanted.start, min(wanted.stop, count), wanted.step)
+    asked = wanted[0] if to_end else wanted[-1] if isinstance(wanted, range) else max(wanted)
+    if asked >= count:
+        raise MediaError(f"{path}: has {count} frames, frame {asked} was asked for (first is 0)")
+    return wanted
 
 
 def check_clip(frames: int, height: int, width: int, channels: int) -> None:

@@ -61,7 +61,7 @@ def make_view(
         raise ValueError(f"fit must be 'crop', 'pad' or 'stretch', got {fit!r}")
     if resample not in ("bilinear", "area"):
         raise ValueError(f"resample must be 'bilinear' or 'area', got {resample!r}")
-    pair = (size, size) if isinstance(size, int) else size
+    pair = (size, size) if isinstance(size, int | np.integer) else size
     if pair is not None and (len(pair) != 2 or not all(1 <= s <= limits.MAX_SIDE for s in pair)):
         raise ValueError(f"size must be 1 to {limits.MAX_SIDE} or (height, width), got {size}")
     if crop is not None and (len(crop) != 4 or min(crop[:2]) < 0 or min(crop[2:]) < 1):
@@ -85,8 +85,9 @@ def make_plan(view: View, height: int, width: int) -> Plan:
         return Plan(top, left, new_h, new_w, (new_h, new_w), 0, 0, view.size)
     canvas_h = max(h, _round_ratio(w * out_h, out_w))
     canvas_w = max(w, _round_ratio(h * out_w, out_h))
-    if canvas_h * canvas_w > limits.MAX_PIXELS:
-        raise ValueError(f"padding {h}x{w} to the aspect of {view.size} takes too many pixels")
+    if max(canvas_h, canvas_w) > limits.MAX_SIDE:
+        padded = f"{h}x{w} padded to the aspect of {view.size} is {canvas_h}x{canvas_w}"
+        raise ValueError(f"{padded}: a side may have {limits.MAX_SIDE} pixels")
     pad_top, pad_left = (canvas_h - h) // 2, (canvas_w - w) // 2
     return Plan(top, left, h, w, (canvas_h, canvas_w), pad_top, pad_left, view.size)
 
@@ -124,6 +125,12 @@ def to_grey(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16).astype(np.uint8)
 
 
+def over_black(rgba: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Lay [..., 4] over black: [..., 3]."""
+    wide = rgba.astype(np.uint16)
+    return ((wide[..., :3] * wide[..., 3:] + 127) // 255).astype(np.uint8)
+
+
 def check_path_plan(path: Path | str, view: View, height: int, width: int) -> None:
     """Raise for a source frame that can't be shown: too large, or the crop is outside."""
     limits.check_frame(path, width, height)
@@ -140,7 +147,8 @@ def _round_ratio(numerator: int, denominator: int) -> int:
 def _narrow(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     # the sums are integers below 2^53, so float64 holds them exactly
     rounded = (sums.astype(np.int64) + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS
-    return np.clip(rounded, 0, 255).astype(np.uint8)
+    narrow: npt.NDArray[np.uint8] = np.clip(rounded, 0, 255).astype(np.uint8)
+    return narrow
 
 
 @lru_cache(maxsize=64)
@@ -159,14 +167,8 @@ def _weights(
         lo, hi = np.maximum(pixel - 0.5, first), np.minimum(pixel + 0.5, first + scale)
         weight = np.maximum(hi - lo, 0.0)
     else:
-        support = max(scale, 1.0)
-        weight = _triangle(pixel, first + 0.5 * scale, support)
+        distance = np.abs(pixel - first - 0.5 * scale) / max(scale, 1.0)
+        weight = np.maximum(1.0 - distance, 0.0)
     weight /= weight.sum(axis=1, keepdims=True)
-    fixed = np.floor(weight * (1 << WEIGHT_BITS) + 0.5)
+    fixed: npt.NDArray[np.float64] = np.floor(weight * (1 << WEIGHT_BITS) + 0.5)
     return fixed[:, pad : pad + real]
-
-
-def _triangle(
-    pixel: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], support: float
-) -> npt.NDArray[np.float64]:
-    return np.maximum(1.0 - np.abs((pixel - centre) * (1.0 / support)), 0.0)

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from fastvd.errors import MediaError
 from fastvd.media import limits
-from fastvd.media.resize import View, check_path_plan, resize
+from fastvd.media.gif import read_gif
+from fastvd.media.resize import View, check_path_plan, over_black, resize
 
 Kind = Literal["folder", "image", "gif", "webp"]
 
@@ -61,11 +62,11 @@ def frame_files(folder: Path) -> list[Path]:
 def open_pictures(path: Path, kind: Kind) -> Pictures:
     """Raises MediaError for what holds no frame or can't be decoded."""
     if kind == "gif":
-        from fastvd.media.gif import read_gif
-
         gif = read_gif(path)
-        ends = np.cumsum(gif.delays_s)
-        times = ends - gif.delays_s
+        # viewers show a delay of 0 as a tenth of a second
+        delays_s = np.where(gif.delays_s > 0, gif.delays_s, 0.1)
+        ends = np.cumsum(delays_s)
+        times = ends - delays_s
         height, width = gif.frames.shape[1:3]
         return Pictures(times, float(ends[-1]), (height, width), "gif", gif.frames.__getitem__)
     if kind == "webp":
@@ -86,22 +87,27 @@ def read_pictures(
 ) -> npt.NDArray[np.uint8]:
     """Frames number ``wanted``, as ``twin.read_video`` gives them."""
     pictures = open_pictures(path, kind)
-    count = len(pictures.times)
-    picked = [i for i in wanted if i < count] if to_end else list(wanted)
-    missing = [i for i in picked if i >= count] or (not picked and [wanted[0]])
-    if missing:
-        asked = f"frame {missing[0]} was asked for (first is 0)"
-        raise MediaError(f"{path}: has {count} frames, {asked}")
-    shown = {i: _show(path, pictures.load(i), view) for i in sorted(set(picked))}
-    sizes = sorted({frame.shape[:2] for frame in shown.values()})
+    picked = limits.pick_frames(path, wanted, len(pictures.times), to_end=to_end)
+    shown: dict[int, npt.NDArray[np.uint8]] = {}
+    for i in sorted(set(picked)):
+        shown[i] = _show(path, pictures.load(i), view)
+        limits.check_clip(len(shown), *shown[i].shape)
+    return stack_frames(path, [shown[i] for i in picked])
+
+
+def stack_frames(path: Path, frames: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Frames [H, W, C] as a clip [T, H, W, C]. Raises MediaError if their sizes differ."""
+    sizes = sorted({frame.shape[:2] for frame in frames})
     if len(sizes) > 1:
         raise MediaError(f"{path}: frames have more than one size, {sizes}: give a size")
-    return np.stack([shown[i] for i in picked])
+    clip: npt.NDArray[np.uint8] = np.stack(frames)
+    return clip
 
 
 def _show(path: Path, frame: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
     check_path_plan(path, view, frame.shape[0], frame.shape[1])
-    return resize(frame[None], view)[0]
+    shown: npt.NDArray[np.uint8] = resize(frame[None], view)[0]
+    return shown
 
 
 def _open_webp(path: Path) -> Pictures:
@@ -148,9 +154,9 @@ def _flatten(image: Image.Image) -> npt.NDArray[np.uint8]:
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
-        return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
-    return np.asarray(image.convert("RGB"))
+        rgba = np.asarray(image.convert("RGBA"), np.uint8)
+        return over_black(rgba)
+    return np.asarray(image.convert("RGB"), np.uint8)
 
 
 def _natural_key(path: Path) -> list[tuple[int, str]]:

@@ -1,19 +1,22 @@
 """Videos by PyAV, decoded from the first frame on: the plain twin of the Rust reader."""
 
 import errno
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from fastvd.errors import MediaError
 from fastvd.media import limits
-from fastvd.media.resize import View, check_path_plan, resize
+from fastvd.media.resize import View, check_path_plan, over_black, resize
+from fastvd.media.still import stack_frames
 
 # accurate rounding and chroma brought to full size: the Rust core asks swscale for the same
 FLAGS = (
@@ -38,80 +41,81 @@ class Track(NamedTuple):
 
 def read_track(path: Path) -> Track:
     """Decode the whole file for its times and format."""
-    with _opened(path) as container:
-        stream = _best_stream(path, container)
-        pts: list[int] = []
-        size, rotation, last = (0, 0), 0, (-1, 0)
-        for packet in container.demux(stream):
-            last = max(last, (packet.pts if packet.pts is not None else -1, packet.duration or 0))
-            for frame in _decode(packet):
-                if not pts:
-                    size, rotation = _shown(frame)
-                pts.append(len(pts) if frame.pts is None else frame.pts)
+    pts: list[int] = []
+    with _opened(path) as (container, stream):
+        for frame in _frames(stream):
+            if not pts:
+                size, rotation = _shown(frame)
+            # a frame without a time comes a tick after the one before
+            pts.append(frame.pts if frame.pts is not None else pts[-1] + 1 if pts else 0)
+            last_duration = frame.duration
         if not pts:
             raise MediaError(f"{path}: no frame of the video can be decoded")
-        codec = stream.codec_context.codec.canonical_name
         tick = float(stream.time_base or 1)
         times = (np.array(pts) - pts[0]) * tick
-        gap = last[1] * tick or (float(np.median(np.diff(times))) if len(times) > 1 else 0.04)
+        gap = last_duration * tick or (float(np.median(np.diff(times))) if len(times) > 1 else 0.04)
+        codec = stream.codec_context.codec.canonical_name
         return Track(times, times[-1] + gap, size, rotation, codec, bool(container.streams.audio))
 
 
 def read_video(
     path: Path, wanted: Sequence[int], view: View, *, to_end: bool = False
 ) -> npt.NDArray[np.uint8]:
-    """Frames number ``wanted`` as [T, h, w, C]; ``to_end``: ``wanted`` is cut where the file ends.
+    """Frames number ``wanted`` as [T, h, w, C]; ``to_end``: the range is cut where the file ends.
 
     Raises MediaError if the file ends before.
     """
     shown: dict[int, npt.NDArray[np.uint8]] = {}
-    last, count = max(wanted, default=-1), 0
-    with _opened(path) as container, closing(_frames(path, container)) as frames:
-        reformatter = VideoReformatter()
-        for i, frame in enumerate(frames):
+    numbers = wanted if isinstance(wanted, range) else set(wanted)
+    last, count, reformatter = max(numbers), 0, VideoReformatter()
+    with _opened(path) as (_, stream):
+        for i, frame in enumerate(_frames(stream)):
             count = i + 1
-            if i in wanted:
+            if i in numbers:
                 shown[i] = resize(_to_rgb(path, frame, reformatter, view)[None], view)[0]
+                limits.check_clip(len(shown), *shown[i].shape)
             if i == last:
                 break
-    picked = [i for i in wanted if i < count] if to_end else wanted
-    missing = [i for i in picked if i >= count]
-    if missing or (to_end and not picked):
-        asked = missing[0] if missing else wanted[0]
-        raise MediaError(f"{path}: has {count} frames, frame {asked} was asked for (first is 0)")
-    sizes = sorted({shown[i].shape[:2] for i in picked})
-    if len(sizes) > 1:
-        raise MediaError(f"{path}: frames have more than one size, {sizes}: give a size")
-    return np.stack([shown[i] for i in picked])
+    picked = limits.pick_frames(path, wanted, count, to_end=to_end)
+    return stack_frames(path, [shown[i] for i in picked])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    # a file object, so that no FFmpeg protocol is ever asked
-    with path.open("rb") as file:
+def _opened(
+    path: Path,
+) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
+    """The file and its best video stream."""
+    # a file object, so that no FFmpeg protocol is ever asked; opened by its number, so that FFmpeg
+    # sees no suffix and judges by the content alone
+    with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
         try:
             with av.open(file, mode="r") as container:
-                yield container
+                yield container, _best_stream(path, container)
         except av.error.FFmpegError as error:
             raise MediaError(f"{path}: {error.strerror or error}") from error
 
 
 def _best_stream(path: Path, container: av.container.InputContainer) -> av.video.VideoStream:
     stream = container.streams.best("video")
-    if stream is None:
+    if stream is None or stream.disposition & Disposition.attached_pic:
         raise MediaError(f"{path}: holds no video")
     limits.check_frame(path, stream.codec_context.width, stream.codec_context.height)
+    stream.codec_context.thread_count = 1
     return stream
 
 
-def _frames(path: Path, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
-    for packet in container.demux(_best_stream(path, container)):
-        yield from _decode(packet)
-
-
-def _decode(packet: av.Packet) -> list[av.VideoFrame]:
+def _frames(stream: av.video.VideoStream) -> Iterator[av.VideoFrame]:
     try:
-        return packet.decode()
+        for packet in stream.container.demux(stream):
+            yield from _decode(stream, packet)
+    except av.error.FFmpegError:
+        # what can't be read any more ends the file
+        yield from _decode(stream, None)
+
+
+def _decode(stream: av.video.VideoStream, packet: av.Packet | None) -> list[av.VideoFrame]:
+    try:
+        return list(stream.codec_context.decode(packet))
     except av.error.FFmpegError as error:
         # a damaged packet gives no frame, those after it still may
         if error.errno == errno.ENOMEM:
@@ -135,10 +139,8 @@ def _to_rgb(
     check_path_plan(path, view, *size)
     has_alpha = any(c.is_alpha for c in frame.format.components) and frame.format.name != "pal8"
     target = "rgba" if has_alpha else "rgb24"
-    rgb = reformatter.reformat(
+    converted = reformatter.reformat(
         frame, format=target, interpolation=FLAGS, dst_color_range=ColorRange.JPEG, threads=1
-    ).to_ndarray()
-    if has_alpha:
-        alpha = rgb[..., 3:].astype(np.uint16)
-        rgb = ((rgb[..., :3] * alpha + 127) // 255).astype(np.uint8)
-    return np.rot90(rgb, -rotation // 90)
+    )
+    rgb = np.asarray(converted.to_ndarray(), np.uint8)
+    return np.rot90(over_black(rgb) if has_alpha else rgb, -rotation // 90)

@@ -15,6 +15,9 @@ from fastvd import native
 from fastvd.media import limits, still, twin
 from fastvd.media.resize import Fit, Resample, View, make_view
 
+LARGEST = 1 << 31
+"""Above every frame number and stride."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoInfo:
@@ -48,7 +51,7 @@ def probe(path: Path | str) -> VideoInfo:
     return VideoInfo(
         path=path,
         frames=len(track.times),
-        fps=len(track.times) / track.end,
+        fps=len(track.times) / track.end if track.end > 0 else still.FOLDER_FPS,
         height=track.size[0],
         width=track.size[1],
         duration=track.end,
@@ -87,7 +90,8 @@ def read_clip(
     Raises FileNotFoundError; ValueError for a bad argument; MediaError for a file that can't be
     decoded or ends before the last frame.
     """
-    if start < 0 or stride < 1 or (frames is not None and frames < 1):
+    is_sane = 0 <= start < LARGEST and 0 < stride < LARGEST and 0 < (frames or 1) < LARGEST
+    if not is_sane or frames == 0:
         asked = f"start={start}, frames={frames}, stride={stride}"
         raise ValueError(f"start must be 0 or more, frames and stride 1 or more, got {asked}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
@@ -107,7 +111,7 @@ def read_frames(
 ) -> npt.NDArray[np.uint8]:
     """Decode frames by number, in any order and with repeats; all else as in ``read_clip``."""
     wanted = [int(i) for i in indices]
-    if not wanted or min(wanted) < 0:
+    if not wanted or min(wanted) < 0 or max(wanted) >= LARGEST:
         raise ValueError(f"indices must be one or more frame numbers from 0, got {wanted[:8]}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
     return _read(Path(path), wanted, view)
@@ -134,4 +138,4 @@ def _read(
     if isinstance(wanted, range):
         frames = None if to_end else len(wanted)
         return native.core.read_clip(path, wanted.start, frames, wanted.step, *view)
-    return native.core.read_frames(path, wanted, *view)
+    return native.core.read_frames(path, list(wanted), *view)

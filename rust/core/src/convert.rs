@@ -2,7 +2,7 @@
 //! resampling.
 
 use crate::clip::Clip;
-use crate::limits::{MAX_PIXELS, MAX_SIDE, clip_bytes};
+use crate::limits::{MAX_SIDE, clip_bytes};
 use crate::resize::{Filter, Weights, resize};
 use crate::{Error, Result};
 
@@ -163,9 +163,10 @@ fn fit(fit: Fit, part: Rect, size: (usize, usize)) -> Result<(Rect, (usize, usiz
         Fit::Pad => {
             let canvas_h = h.max(round_ratio(w * out_h, out_w));
             let canvas_w = w.max(round_ratio(h * out_w, out_h));
-            if canvas_h * canvas_w > MAX_PIXELS {
+            if canvas_h.max(canvas_w) > MAX_SIDE {
                 return Err(Error::Argument(format!(
-                    "padding {h}x{w} to the aspect of {size:?} takes too many pixels"
+                    "{h}x{w} padded to the aspect of {size:?} is {canvas_h}x{canvas_w}: \
+                     a side may have {MAX_SIDE} pixels"
                 )));
             }
             Ok((part, (canvas_h, canvas_w)))

@@ -62,6 +62,7 @@ impl Index {
                 ));
             }
         }
+        index.last_duration = stream.last_shown.1;
         if index.times.is_empty() {
             return Err(Error::media(path, "no frame of the video can be decoded"));
         }

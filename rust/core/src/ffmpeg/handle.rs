@@ -164,6 +164,11 @@ impl Frame {
         self.field::<c_int>(self.library.layout.frame.color_range) == 2
     }
 
+    /// `AVChromaLocation` of the stream's tag.
+    pub(super) fn chroma_location(&self) -> c_int {
+        self.field(self.library.layout.frame.chroma_location)
+    }
+
     /// `AVColorSpace` of the stream's tag.
     pub(super) fn colorspace(&self) -> c_int {
         self.field(self.library.layout.frame.colorspace)

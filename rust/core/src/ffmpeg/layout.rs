@@ -48,6 +48,7 @@ pub(crate) struct DecoderLayout {
 pub(crate) struct FrameLayout {
     pub color_range: usize,
     pub colorspace: usize,
+    pub chroma_location: usize,
     pub best_effort_timestamp: usize,
 }
 
@@ -105,6 +106,7 @@ const STREAM_FROM_60: StreamLayout = StreamLayout {
 const FRAME_TO_60: FrameLayout = FrameLayout {
     color_range: 320,
     colorspace: 332,
+    chroma_location: 336,
     best_effort_timestamp: 344,
 };
 
@@ -150,6 +152,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         frame: FrameLayout {
             color_range: 296,
             colorspace: 308,
+            chroma_location: 312,
             best_effort_timestamp: 320,
         },
     },
@@ -167,6 +170,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         frame: FrameLayout {
             color_range: 280,
             colorspace: 292,
+            chroma_location: 296,
             best_effort_timestamp: 304,
         },
     },

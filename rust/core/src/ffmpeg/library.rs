@@ -80,11 +80,13 @@ functions! {
         fn av_dict_free(*mut *mut c_void);
         fn av_log_set_level(c_int);
         fn av_strerror(c_int, *mut c_char, usize) -> c_int;
+        fn av_opt_set_int(*mut c_void, *const c_char, i64, c_int) -> c_int;
         fn av_get_pix_fmt(*const c_char) -> c_int;
         fn av_get_pix_fmt_name(c_int) -> *const c_char;
     }
     swscale {
-        fn sws_getContext(c_int, c_int, c_int, c_int, c_int, c_int, c_int, *mut c_void, *mut c_void, *const f64) -> *mut c_void;
+        fn sws_alloc_context() -> *mut c_void;
+        fn sws_init_context(*mut c_void, *mut c_void, *mut c_void) -> c_int;
         fn sws_freeContext(*mut c_void);
         fn sws_getCoefficients(c_int) -> *const c_int;
         fn sws_setColorspaceDetails(*mut c_void, *const c_int, c_int, *const c_int, c_int, c_int, c_int, c_int) -> c_int;

@@ -10,7 +10,7 @@ use crate::convert::Image;
 use crate::{Error, Result};
 
 // bilinear, full chroma in and out, accurate rounding, bit-exact; the Python twin asks for the same
-const FLAGS: c_int = 0x2 | 0x2000 | 0x4000 | 0x40000 | 0x80000;
+const FLAGS: i64 = 0x2 | 0x2000 | 0x4000 | 0x40000 | 0x80000;
 
 const AVCOL_SPC_BT2020_NCL: c_int = 9;
 const AVCOL_SPC_BT2020_CL: c_int = 10;
@@ -35,6 +35,7 @@ struct Setting {
     format: c_int,
     size: (usize, usize),
     colorspace: c_int,
+    chroma_location: c_int,
     is_full_range: bool,
 }
 
@@ -75,6 +76,7 @@ impl Scaler {
             format: frame.format(),
             size: frame.size(),
             colorspace: frame.colorspace(),
+            chroma_location: frame.chroma_location(),
             is_full_range: frame.is_full_range() || name.starts_with("yuvj"),
         };
         let channels = if has_alpha(name) { 4 } else { 3 };
@@ -147,37 +149,36 @@ impl Picture {
 }
 
 fn make(path: &Path, library: &'static Library, from: Setting, channels: usize) -> Result<Context> {
-    let target: &CStr = if channels == 4 { c"rgba" } else { c"rgb24" };
-    let (width, height) = (from.size.0 as c_int, from.size.1 as c_int);
+    let name = library.pixel_format_name(from.format);
+    let fail = || Error::media(path, format!("pixel format {name:?} can't be converted"));
+    let call = &library.call;
+    // SAFETY: no arguments; the context is freed by its owner
+    let context = unsafe { (call.sws_alloc_context)() };
+    let context = Context { library, context };
+    if context.context.is_null() {
+        return Err(fail());
+    }
+    for (option, value) in options(library, from, name, channels) {
+        // SAFETY: sws contexts have these options; FFmpeg checks the values
+        if unsafe { (call.av_opt_set_int)(context.context, option.as_ptr(), value, 0) } < 0 {
+            return Err(fail());
+        }
+    }
     // an untagged stream is BT.601, whatever its size
     let matrix = match from.colorspace {
         1 | 4..=7 | AVCOL_SPC_BT2020_NCL => from.colorspace,
         AVCOL_SPC_BT2020_CL => AVCOL_SPC_BT2020_NCL,
         _ => SWS_CS_ITU601,
     };
-    // SAFETY: sizes are checked against the limits before; the coefficients are static
-    let context = unsafe {
-        let to = (library.call.av_get_pix_fmt)(target.as_ptr());
-        let null = ptr::null_mut();
-        let get = library.call.sws_getContext;
-        let context = get(
-            width,
-            height,
-            from.format,
-            width,
-            height,
-            to,
-            FLAGS,
-            null,
-            null,
-            ptr::null(),
-        );
-        let context = Context { library, context };
-        if !context.context.is_null() {
-            let coefficients = (library.call.sws_getCoefficients)(matrix);
-            let full = c_int::from(from.is_full_range);
-            let set = library.call.sws_setColorspaceDetails;
-            // RGB and some palettes have no such details: the answer -1 is no error
+    let full = c_int::from(from.is_full_range);
+    let null = ptr::null_mut();
+    // SAFETY: all options are set; the coefficients are static
+    let code = unsafe {
+        let code = (call.sws_init_context)(context.context, null, null);
+        if code >= 0 {
+            let coefficients = (call.sws_getCoefficients)(matrix);
+            let set = call.sws_setColorspaceDetails;
+            // RGB has no such details: the answer -1 is no error
             set(
                 context.context,
                 coefficients,
@@ -189,14 +190,53 @@ fn make(path: &Path, library: &'static Library, from: Setting, channels: usize) 
                 1 << 16,
             );
         }
-        context
+        code
     };
-    if context.context.is_null() {
-        let name = library.pixel_format_name(from.format);
-        return Err(Error::media(
-            path,
-            format!("pixel format {name:?} can't be converted"),
-        ));
-    }
-    Ok(context)
+    if code < 0 { Err(fail()) } else { Ok(context) }
+}
+
+fn options(
+    library: &Library,
+    from: Setting,
+    name: &str,
+    channels: usize,
+) -> impl Iterator<Item = (&'static CStr, i64)> {
+    let target: &CStr = if channels == 4 { c"rgba" } else { c"rgb24" };
+    // SAFETY: a C string
+    let to = unsafe { (library.call.av_get_pix_fmt)(target.as_ptr()) };
+    let (width, height) = (from.size.0 as i64, from.size.1 as i64);
+    let (across, down) = chroma_position(name, from.chroma_location);
+    [
+        (c"srcw", Some(width)),
+        (c"srch", Some(height)),
+        (c"dstw", Some(width)),
+        (c"dsth", Some(height)),
+        (c"src_format", Some(from.format.into())),
+        (c"dst_format", Some(to.into())),
+        (c"sws_flags", Some(FLAGS)),
+        (c"src_h_chr_pos", across),
+        (c"src_v_chr_pos", down),
+    ]
+    .into_iter()
+    .filter_map(|(option, value)| Some((option, value?)))
+}
+
+/// Where chroma samples lie, across and down, in 256ths of a luma pixel; `None` is swscale's centre.
+fn chroma_position(format: &str, location: c_int) -> (Option<i64>, Option<i64>) {
+    let is_420 = ["420", "nv12", "nv21", "p010", "p012", "p016"]
+        .iter()
+        .any(|n| format.contains(n));
+    let is_422 = ["422", "411", "nv16", "nv20", "p210", "p216"]
+        .iter()
+        .any(|n| format.contains(n));
+    let (across, down) = match location {
+        1 => (0, 128),
+        2 => (128, 128),
+        3 => (0, 0),
+        4 => (128, 0),
+        5 => (0, 256),
+        6 => (128, 256),
+        _ => return (None, None),
+    };
+    ((is_420 || is_422).then_some(across), is_420.then_some(down))
 }

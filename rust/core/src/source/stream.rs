@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     packet: Packet,
     is_fed: bool,
     damaged_in_a_row: usize,
+    /// Time and duration of the packet that is shown last of those read.
+    pub last_shown: (i64, i64),
 }
 
 /// Damaged packets in a row after which decoding stops.
@@ -33,6 +35,7 @@ impl Stream {
             packet,
             is_fed: false,
             damaged_in_a_row: 0,
+            last_shown: (i64::MIN, 0),
         })
     }
 
@@ -56,6 +59,9 @@ impl Stream {
                     // what can't be read any more ends the file
                     let is_packet = self.input.read(&mut self.packet).unwrap_or(false);
                     self.is_fed = !is_packet;
+                    if let Some(pts) = self.packet.pts().filter(|_| is_packet) {
+                        self.last_shown = self.last_shown.max((pts, self.packet.duration()));
+                    }
                     self.decoder.send(is_packet.then_some(&self.packet));
                 }
             }
