@@ -8,8 +8,15 @@ import torch
 from torch import Tensor
 
 from fastvd.diffusion import Process, ProcessConfig, generators, sample
+from fastvd.diffusion.objective import to_x0
 from fastvd.diffusion.schedule import trailing_timesteps
-from fastvd.diffusion.stepper import LEAST_SIGNAL, SCHEDULERS, SHORT_NAMES, scheduler_class
+from fastvd.diffusion.stepper import (
+    LEAST_SIGNAL,
+    SCHEDULERS,
+    SHORT_NAMES,
+    Stepper,
+    scheduler_class,
+)
 
 CONFIG = ProcessConfig(beta_schedule="cosine", prediction="v_prediction", clip="none")
 VALUES = 20_000
@@ -199,6 +206,36 @@ def test_clip_of_a_batch_is_the_clip_of_its_seed_alone(gaussian, name):
     alone = sample(network, process, (1, 1, 2, 1, 5), steps=9, generator=generators([4]))
     assert torch.equal(both[1:], alone)
     assert not torch.equal(both[0], both[1])
+
+
+def test_ddpm_steps_as_video_diffusion_pytorch_does():
+    lucidrains = pytest.importorskip("video_diffusion_pytorch.video_diffusion_pytorch")
+
+    class Network(torch.nn.Module):
+        channels = 3
+
+        def forward(self, x, t, **_):
+            return torch.tanh(1.3 * x + t.reshape(-1, 1, 1, 1, 1) / 1000 - 0.3)
+
+        forward_with_cond_scale = forward
+
+    network = Network()
+    theirs = lucidrains.GaussianDiffusion(network, image_size=4, num_frames=2, timesteps=1000)
+    process = Process(ProcessConfig(prediction="epsilon"))
+    torch.testing.assert_close(process.alpha_bar, theirs.alphas_cumprod.double(), rtol=1e-6, atol=0)
+    stepper = Stepper("ddpm", process.alpha_bar, steps=1000, options={})
+    x = torch.randn(1, 3, 2, 4, 4)
+    for t in (999, 998, 500, 20, 1, 0):
+        mean, _, log_variance = theirs.p_mean_variance(x, torch.tensor([t]), clip_denoised=True)
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(t))
+        expected = mean + (t > 0) * (log_variance / 2).exp() * noise
+        level = stepper.level(999 - t)
+        assert level.t == t
+        output = network(x, torch.tensor([t]))
+        x0 = to_x0("epsilon", output, x, alpha=level.alpha, sigma=level.sigma).clamp(-1, 1)
+        generator = torch.Generator().manual_seed(t)
+        ours = stepper.step(999 - t, x, x0=x0, eta=0, generators=generator)
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

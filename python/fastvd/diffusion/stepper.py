@@ -201,8 +201,8 @@ def _build(name: str, alpha_bar: Tensor, options: Mapping[str, Option]) -> tuple
             trained_betas=(1 - alpha_bar / before).tolist(),
             prediction_type=prediction,
         )
-    # its own product of 1 - beta, in float32, rounds the last levels to zero
-    scheduler.alphas_cumprod = alpha_bar.float()
+    # its own product of 1 - beta, in float32, rounds the last levels to zero, the first to one
+    scheduler.alphas_cumprod = alpha_bar
     return scheduler, prediction
 
 
