@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from fastvd import native
+
 SHARED_VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "video"
 
 
@@ -88,3 +90,14 @@ def counting_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 frames of 48x32 at 25 fps, H.264 with B-frames and a key frame every 10."""
     path = tmp_path_factory.mktemp("counting") / "counting.mp4"
     return encode(path, counting_frames(40), g="10", bf="2", crf="10")
+
+
+@pytest.fixture(params=["rust", "twin"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with the Rust reader and with the twin."""
+    if request.param == "twin":
+        monkeypatch.setattr(native, "available", False)
+        monkeypatch.setattr(native, "video_available", False)
+    elif not native.video_available:
+        pytest.skip("no Rust core, or no FFmpeg libraries")
+    return str(request.param)
