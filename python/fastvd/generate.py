@@ -49,22 +49,20 @@ class TwoStage:
     def __init__(
         self,
         base_network: Network,
-        base_process: Process,
+        base_process: Process | ColdProcess,
         *,
         clips: ClipConfig,
         interpolator_network: Network | None = None,
-        interpolator_process: ColdProcess | None = None,
+        interpolator_process: Process | ColdProcess | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if not isinstance(base_process, Process):
             raise ValueError(f"the base must be of kind gaussian, got {base_process.config.kind}")
         if (interpolator_network is None) != (interpolator_process is None):
             raise ValueError("an interpolator needs both a network and a process")
-        if interpolator_process is not None:
-            _check_interpolator(interpolator_process)
         self.base_network, self.base_process = base_network, base_process
         self.interpolator_network = interpolator_network
-        self.interpolator_process = interpolator_process
+        self.interpolator_process = _checked_interpolator(interpolator_process)
         self.clips = clips
         self.device = torch.device(device)
 
@@ -82,17 +80,20 @@ class TwoStage:
         Raises FileNotFoundError without a ``config.yaml``, CheckpointError without a sound
         checkpoint that fits it, ValueError where the runs are not a base and its interpolator.
         """
-        stages = [_load(Path(base), ema=ema, device=device)]
-        if interpolator is not None:
-            stages.append(_load(Path(interpolator), ema=ema, device=device))
-            _check_same_frames(stages[0].clips, stages[1].clips)
-        first, last = stages[0], stages[-1]
+        first = _load(Path(base), ema=ema, device=device)
+        if interpolator is None:
+            return cls(first.network, first.process, clips=first.clips, device=device)
+        second = _load(Path(interpolator), ema=ema, device=device)
+        for name in ("size", "channels"):
+            ours, theirs = getattr(first.clips, name), getattr(second.clips, name)
+            if ours != theirs:
+                raise ValueError(f"base and interpolator differ in {name}: {ours}, {theirs}")
         return cls(
             first.network,
-            first.process,  # type: ignore[arg-type]
+            first.process,
             clips=first.clips,
-            interpolator_network=None if interpolator is None else last.network,
-            interpolator_process=None if interpolator is None else last.process,  # type: ignore[arg-type]
+            interpolator_network=second.network,
+            interpolator_process=second.process,
             device=device,
         )
 
@@ -105,7 +106,6 @@ class TwoStage:
         scheduler: str | None = None,
         guidance: float | None = None,
         cond: Tensor | None = None,
-        null_cond: Tensor | None = None,
         interpolator_steps: int | None = None,
         generator: torch.Generator | None = None,
         seeds: Sequence[int] | None = None,
@@ -116,9 +116,8 @@ class TwoStage:
 
         X key frames become 2X - 1, 4X - 3, ... by ``doublings`` (None: 1, or 0 without an
         interpolator) and stay what they are to the bit. ``seeds``, one a clip, make each clip a
-        function of its own seed; else these are drawn from ``generator``. ``cond`` has a row for
-        each clip. What is None is as the stages' configs say. ``batch_size``: key-frame clips
-        that pass through the base at once.
+        function of its own seed; else these are drawn from ``generator``. ``cond`` has a row a
+        clip. What is None is as the stages' configs say. ``batch_size``: key-frame clips at once.
         """
         own = _own_generators(num_clips, generator, seeds)
         doublings = self._checked_doublings(doublings)
@@ -126,26 +125,17 @@ class TwoStage:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if cond is not None and len(cond) != num_clips:
             raise ValueError(f"cond must have a row for each of {num_clips} clips, got {len(cond)}")
-        frame = (self.clips.channels, self.clips.frames, self.clips.size, self.clips.size)
-        parts = _parts(num_clips, batch_size)
+        draw = functools.partial(
+            sample,
+            self.base_network,
+            self.base_process,
+            steps=steps,
+            scheduler=scheduler,
+            guidance=guidance,
+            device=self.device,
+        )
         with torch.inference_mode(), _evaluating(self.base_network, self.interpolator_network):
-            drawn = [
-                sample(
-                    self.base_network,
-                    self.base_process,
-                    (len(own[part]), *frame),
-                    generator=own[part],
-                    steps=steps,
-                    scheduler=scheduler,
-                    guidance=guidance,
-                    cond=None if cond is None else cond[part].to(self.device),
-                    null_cond=None if null_cond is None else null_cond.to(self.device),
-                    device=self.device,
-                    progress=_counted(progress, "base", i, len(parts)),
-                )
-                for i, part in enumerate(parts)
-            ]
-            clip = torch.cat(drawn)
+            clip = self._key_frames(draw, own, cond, batch_size, progress)
             for i in range(doublings):
                 stage = functools.partial(_counted, progress, f"doubling {i + 1}")
                 clip = self._doubled(clip, own, interpolator_steps, batch_size, stage)
@@ -160,6 +150,27 @@ class TwoStage:
         if doublings and self.interpolator_network is None:
             raise ValueError(f"{doublings} doublings need an interpolator, there is none")
         return doublings
+
+    def _key_frames(
+        self,
+        draw: Callable[..., Tensor],
+        own: list[torch.Generator],
+        cond: Tensor | None,
+        batch_size: int,
+        progress: StageProgress | None,
+    ) -> Tensor:
+        frame = (self.clips.channels, self.clips.frames, self.clips.size, self.clips.size)
+        parts = _parts(len(own), batch_size)
+        drawn = [
+            draw(
+                (len(own[part]), *frame),
+                generator=own[part],
+                cond=None if cond is None else cond[part].to(self.device),
+                progress=_counted(progress, "base", i, len(parts)),
+            )
+            for i, part in enumerate(parts)
+        ]
+        return torch.cat(drawn)
 
     def _doubled(
         self,
@@ -256,17 +267,13 @@ def _own_generators(
     return generators(seeds)
 
 
-def _check_interpolator(process: ColdProcess) -> None:
-    if not isinstance(process, ColdProcess) or process.config.degradation != "interpolate":
-        kind = getattr(process.config, "degradation", process.config.kind)
-        raise ValueError(f"the interpolator must be of kind cold, interpolate; got {kind}")
-
-
-def _check_same_frames(base: ClipConfig, interpolator: ClipConfig) -> None:
-    for name in ("size", "channels"):
-        ours, theirs = getattr(base, name), getattr(interpolator, name)
-        if ours != theirs:
-            raise ValueError(f"base and interpolator differ in {name}: {ours}, {theirs}")
+def _checked_interpolator(process: Process | ColdProcess | None) -> ColdProcess | None:
+    if process is None:
+        return None
+    if isinstance(process, ColdProcess) and process.config.degradation == "interpolate":
+        return process
+    kind = getattr(process.config, "degradation", process.config.kind)
+    raise ValueError(f"the interpolator must be of kind cold, interpolate; got {kind}")
 
 
 @contextlib.contextmanager

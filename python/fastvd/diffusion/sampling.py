@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -82,20 +83,10 @@ def sample(
         steps=min(config.sample_steps, t_start + 1) if steps is None else steps,
         options=config.scheduler_options,
     )
+    predict = partial(guided, network, cond=cond, null_cond=null_cond, scale=config.guidance)
     if start is None:
         start = draw_noise(shape, generator, device=device)
-    x = stepper.enter(start.to(device))
-    x0 = x
-    for call in range(len(stepper)):
-        level = stepper.level(call)
-        seen = stepper.process_scale(call, x)
-        t = torch.full((len(x),), level.t, device=device) * (NETWORK_TIMES / config.num_timesteps)
-        output = guided(network, seen, t, cond=cond, null_cond=null_cond, scale=config.guidance)
-        x0 = _clean(config, output.float(), seen, level)
-        x = stepper.step(call, x, x0=x0, eta=config.eta, generators=generator)
-        if progress is not None:
-            progress(call + 1, len(stepper))
-    return x if stepper.ends_clean else x0
+    return _descend(stepper, predict, config, start.to(device), generator, progress)
 
 
 @torch.no_grad()
@@ -136,6 +127,29 @@ def mix(
         t_start=t,
         progress=progress,
     )
+
+
+def _descend(
+    stepper: Stepper,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    config: "ProcessConfig",
+    start: Tensor,
+    generator: Generators,
+    progress: Progress | None,
+) -> Tensor:
+    """Take every step of the scheduler, from ``start`` to a clean clip."""
+    x = stepper.enter(start)
+    x0 = x
+    for call in range(len(stepper)):
+        level = stepper.level(call)
+        seen = stepper.process_scale(call, x)
+        time = level.t * NETWORK_TIMES / config.num_timesteps
+        output = predict(seen, torch.full((len(x),), time, device=x.device)).float()
+        x0 = _clean(config, output, seen, level)
+        x = stepper.step(call, x, x0=x0, eta=config.eta, generators=generator)
+        if progress is not None:
+            progress(call + 1, len(stepper))
+    return x if stepper.ends_clean else x0
 
 
 def _clean(config: "ProcessConfig", output: Tensor, x: Tensor, level: Level) -> Tensor:
