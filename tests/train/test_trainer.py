@@ -1,10 +1,13 @@
 """A run from videos to checkpoints, and what may come between."""
 
+import errno
 import json
 import math
 import os
 import resource
+import shutil
 import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -141,8 +144,8 @@ def test_signal_anywhere_saves_and_leaves(tmp_path, videos, tiny_config, place, 
     if place == "step":
         _at_call(trainer.network, 3, _send(number))
     elif place == "evaluation":
-        # four levels of two batches at step 0, then two batches of two samples
-        _at_call(trainer.ema.network, 13, _send(number))
+        # at step 0 four noise levels and two sampling steps, so this is the first at step 1
+        _at_call(trainer.ema.network, 7, _send(number))
     else:
         dataset = trainer._inputs.loader.clips
         read, calls = dataset.clip, []
@@ -243,7 +246,7 @@ def test_init_from_takes_what_fits_and_lists_the_rest(tmp_path, videos, tiny_con
     small = Trainer(tiny_config(), videos=videos, run_dir=tmp_path / "small")
     small.fit()
     network = config.from_dict(
-        type(tiny_config().network), config.to_dict(tiny_config().network) | {"mults": [1, 3]}
+        type(tiny_config().network), config.to_dict(tiny_config().network) | {"dim": 12}
     )
     grown = Trainer(
         tiny_config(network=network),
@@ -253,7 +256,7 @@ def test_init_from_takes_what_fits_and_lists_the_rest(tmp_path, videos, tiny_con
     )
     report = grown.init_report
     weights, averages = grown.network.state_dict(), small.ema.network.state_dict()
-    assert "stem.conv.weight" in report.loaded
+    assert "head.conv.bias" in report.loaded
     assert all(torch.equal(weights[name], averages[name]) for name in report.loaded)
     conv = "middle.block1.block1.conv.weight (8, 8, 3, 3) for (12, 12, 3, 3)"
     assert conv in report.mismatched
@@ -292,6 +295,18 @@ def test_run_goes_on_where_a_checkpoint_cannot_be_written(tmp_path, videos, tiny
     assert result.steps == 6
     assert "NO CHECKPOINT OF STEP 4, the run goes on: [Errno 27]" in caplog.text
     assert [checkpoint.step_of(path) for path in checkpoint.find(tmp_path)] == [2, 6]
+
+
+def test_full_disk_is_found_before_the_first_step(tmp_path, videos, tiny_config):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        with pytest.raises(OSError, match="disk full: .* free, twice .* wanted") as caught:
+            Trainer(tiny_config(), videos=videos, run_dir=tmp_path).fit()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_last_checkpoint_that_cannot_be_written_is_an_error(tmp_path, videos, tiny_config):

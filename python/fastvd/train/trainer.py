@@ -95,7 +95,9 @@ class Trainer:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         resume.settle_config(self.run_dir, self.config)
         is_fresh = not self._restore()
-        checkpoint.check_space(self.run_dir, checkpoint.size_of(self._tensors()))
+        # weights, average and two moments of the gradient, which a new run does not have yet
+        size = 4 * checkpoint.size_of({"model": self.network.state_dict()})
+        checkpoint.check_space(self.run_dir, size)
         deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(Stop())
