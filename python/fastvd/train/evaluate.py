@@ -89,5 +89,8 @@ class Evaluation:
         return sorted({round(low + part * (high - low)) for part in parts})
 
     def _batches(self, count: int | None = None) -> list[Tensor]:
-        parts = self._clips[:count].split(self._batch_size)
-        return [to_network(part.to(self._device)) for part in parts]
+        clips = self._clips[:count].to(self._device)
+        return [
+            to_network(clips[i : i + self._batch_size])
+            for i in range(0, len(clips), self._batch_size)
+        ]
