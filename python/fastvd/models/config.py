@@ -1,13 +1,24 @@
 """What shapes a video U-Net, and what follows from it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Order = Literal["conv-norm-act", "conv-act-norm", "norm-act-conv"]
 NormKind = Literal["rms", "layer", "group"]
 SpatialKind = Literal["none", "linear", "full", "space_time"]
 Layout = Literal["vdm", "plain", "wide"]
+FilmPlace = Literal["between", "both"]
+TimeLayers = Literal[2, 4]
 StagePlan = tuple[int, int, int | None]
+
+_CHOICES = {
+    "layout": Layout,
+    "block": Order,
+    "norm": NormKind,
+    "film": FilmPlace,
+    "mid_attention": SpatialKind,
+    "time_layers": TimeLayers,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +53,7 @@ class VideoUNetConfig:
     """rms, layer: over the channels of a pixel; group: over the clip, `groups` groups."""
     groups: int = 32
     """Groups of a group norm."""
-    film: Literal["between", "both"] = "between"
+    film: FilmPlace = "between"
     """Where time modulates a residual block: the norm between its convolutions, or both norms."""
     temporal_conv: bool = False
     """A convolution over three frames behind the blocks, before attention."""
@@ -72,7 +83,7 @@ class VideoUNetConfig:
     """Sines and cosines of the timestep, even; none: dim."""
     time_dim: int | None = None
     """Width of the embedded time; none: 4 dim."""
-    time_layers: Literal[2, 4] = 2
+    time_layers: TimeLayers = 2
     """Linear layers of the time embedding: 2 with GELU or 4 with SiLU between."""
     cond_dim: int | None = None
     """Width of the vector that each sample is conditioned on; none: no condition."""
@@ -82,6 +93,14 @@ class VideoUNetConfig:
     """Recompute each stage in the backward pass: less memory, more time, the same result."""
 
     def __post_init__(self) -> None:
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                allowed = ", ".join(map(str, get_args(kind)))
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for spatial in self.attention:
+            if spatial not in get_args(SpatialKind):
+                allowed = ", ".join(get_args(SpatialKind))
+                raise ValueError(f"attention must be of {allowed}, got {spatial!r}")
         for name in ("in_channels", "dim", "blocks_down", "blocks_up", "patch_size", "groups"):
             _at_least(1, name, getattr(self, name))
         for name in ("out_channels", "heads", "head_dim", "temporal_head_dim", "time_dim"):
@@ -141,7 +160,7 @@ class VideoUNetConfig:
     def divisor(self) -> int:
         """What height and width must be multiples of."""
         halvings = len(self.mults) - (self.layout != "wide")
-        return self.patch_size * 2**halvings
+        return self.patch_size << halvings
 
 
 def _at_least(low: int, name: str, value: int | None) -> None:
