@@ -1,5 +1,6 @@
 """``fastvd demo``: small videos, two trained stages, one GIF, in minutes on a CPU."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def run(videos: Path | str | None, out: Path) -> int:
 
 
 def _train(config: TrainConfig, videos: Path | str, run_dir: Path) -> TrainResult:
+    # a folder of a user's own may hold anything: what is no video is named and left out
+    config = dataclasses.replace(config, on_error="skip")
     return Trainer(config, videos=videos, run_dir=run_dir).fit()
 
 

@@ -99,7 +99,7 @@ def vdm() -> TrainConfig:
     return TrainConfig(
         clips=ClipConfig(frames=10, size=64),
         network=models.vdm(64),
-        process=ProcessConfig(prediction="epsilon", loss="l1", stratified=False, scheduler="DDPM"),
+        process=ProcessConfig(prediction="epsilon", loss="l1", stratified=False),
         optim=OptimConfig(lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, max_grad_norm=None),
         batch_size=32,
         accumulate=2,
@@ -114,7 +114,10 @@ def two_stage_base() -> TrainConfig:
     return TrainConfig(
         clips=ClipConfig(frames=5, stride=6, size=64, fit="pad"),
         network=models.two_stage("base"),
-        process=ProcessConfig(beta_schedule="two_stage", prediction="epsilon", clip="none"),
+        # system 0 counts its noise levels 0 to 1000
+        process=ProcessConfig(
+            num_timesteps=1001, beta_schedule="two_stage", prediction="epsilon", clip="none"
+        ),
         optim=_two_stage_optim(),
         batch_size=8,
         steps=100_000,
