@@ -75,7 +75,7 @@ def write_shape_videos(
     folder: Path | str,
     *,
     seed: int = 0,
-    num_videos: int = 64,
+    num_videos: int = 96,
     frames: int = 96,
     size: int = 32,
     fps: float = 25.0,
