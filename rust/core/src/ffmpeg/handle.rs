@@ -140,6 +140,13 @@ impl Frame {
         time(self.field(FRAME_PTS)).or_else(|| time(self.field(guess)))
     }
 
+    /// Whether the decoder made up what damage took away.
+    pub fn is_damaged(&self) -> bool {
+        let layout = &self.library.layout.frame;
+        let is_corrupt = self.field::<c_int>(layout.flags) & 1 != 0;
+        is_corrupt || self.field::<c_int>(layout.decode_error_flags) != 0
+    }
+
     /// Width and height; 0 for what is no size.
     pub fn size(&self) -> (usize, usize) {
         let side = |offset| usize::try_from(self.field::<c_int>(offset)).unwrap_or(0);

@@ -50,6 +50,8 @@ pub(crate) struct FrameLayout {
     pub colorspace: usize,
     pub chroma_location: usize,
     pub best_effort_timestamp: usize,
+    pub flags: usize,
+    pub decode_error_flags: usize,
 }
 
 // fields at one place in all four versions
@@ -108,6 +110,8 @@ const FRAME_TO_60: FrameLayout = FrameLayout {
     colorspace: 332,
     chroma_location: 336,
     best_effort_timestamp: 344,
+    flags: 316,
+    decode_error_flags: 376,
 };
 
 /// FFmpeg 5.1, 6.1, 7.1 and 8.1.
@@ -154,6 +158,8 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
             colorspace: 308,
             chroma_location: 312,
             best_effort_timestamp: 320,
+            flags: 292,
+            decode_error_flags: 344,
         },
     },
     Layout {
@@ -172,6 +178,8 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
             colorspace: 292,
             chroma_location: 296,
             best_effort_timestamp: 304,
+            flags: 276,
+            decode_error_flags: 320,
         },
     },
 ];

@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     packet: Packet,
     is_fed: bool,
     damaged_in_a_row: usize,
+    /// Whether a packet gave an error.
+    pub is_damaged: bool,
     /// Time and duration of the packet that is shown last of those read.
     pub last_shown: (i64, i64),
 }
@@ -35,6 +37,7 @@ impl Stream {
             packet,
             is_fed: false,
             damaged_in_a_row: 0,
+            is_damaged: false,
             last_shown: (i64::MIN, 0),
         })
     }
@@ -51,7 +54,10 @@ impl Stream {
                 }
                 Received::End => return Ok(false),
                 Received::Damaged if self.damaged_in_a_row > MAX_DAMAGED => return Ok(false),
-                Received::Damaged => self.damaged_in_a_row += 1,
+                Received::Damaged => {
+                    self.is_damaged = true;
+                    self.damaged_in_a_row += 1;
+                }
                 Received::NeedsPacket => {
                     if self.is_fed {
                         return Ok(false);
@@ -62,7 +68,8 @@ impl Stream {
                     if let Some(pts) = self.packet.pts().filter(|_| is_packet) {
                         self.last_shown = self.last_shown.max((pts, self.packet.duration()));
                     }
-                    self.decoder.send(is_packet.then_some(&self.packet));
+                    let is_taken = self.decoder.send(is_packet.then_some(&self.packet));
+                    self.is_damaged |= !is_taken;
                 }
             }
         }

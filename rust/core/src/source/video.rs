@@ -90,12 +90,13 @@ pub fn read(path: &Path, wanted: &Wanted, view: &View) -> Result<Clip> {
                 "gives other frames each time it is decoded",
             ));
         }
-        // the packets promised other frames than the decoder makes
+        // the packets promised other frames than the decoder makes, or some are damaged
         index = Index::by_decoding(path)?;
     }
 }
 
-/// Decodes until the clip is complete. `false`: other frames came than the index says.
+/// Decodes until the clip is complete. `false`: other frames came than the index says, or damaged
+/// ones, which look different after a seek.
 fn decode(path: &Path, index: &Index, clip: &mut Builder) -> Result<bool> {
     let mut cursor = Cursor {
         stream: Stream::open(path)?,
@@ -138,7 +139,13 @@ impl Cursor<'_> {
             if pts.zip(place.since).is_some_and(|(pts, since)| pts < since) {
                 continue;
             }
-            if self.index.is_seekable() && pts != self.index.times.get(place.next).copied() {
+            if place.since.is_some() {
+                // leading frames that lack their references are no damage
+                self.stream.is_damaged = false;
+            }
+            let is_damaged = self.stream.is_damaged || self.stream.frame.is_damaged();
+            let is_expected = pts == self.index.times.get(place.next).copied();
+            if self.index.is_seekable() && (is_damaged || !is_expected) {
                 return Ok(false);
             }
             place = Place {
