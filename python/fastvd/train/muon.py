@@ -1,10 +1,9 @@
 """Muon: momentum whose matrices are made orthogonal before they are applied.
 
 Keller Jordan, "Muon: an optimizer for hidden layers in neural networks" (2024). The update is that
-of ``torch.optim.Muon``, which takes matrices only and always iterates in bfloat16: on a CPU without
-bfloat16 units, where it takes tens of times as long as float32. Here a convolution's weight
-[out, in, ...] counts as the matrix [out, in * ...], matrices of one shape are iterated together,
-and the dtype is float32 on a CPU and bfloat16 elsewhere.
+of ``torch.optim.Muon``, which takes matrices only and always iterates in bfloat16, tens of times
+slower than float32 on a CPU without bfloat16 units. Here a convolution's weight [out, in, ...]
+counts as the matrix [out, in * ...], and matrices of one shape are iterated together, in float32.
 """
 
 import math
@@ -81,12 +80,20 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor, *, iterations: int = 5) -> Tensor:
-    """Return matrices [N, R, C] with singular values moved to about 0.7..1.2, in their dtype."""
-    dtype = torch.float32 if matrices.device.type == "cpu" else torch.bfloat16
+    """Return matrices [N, R, C] with singular values moved to about 0.7..1.2, in their dtype.
+
+    ``x <- (a + b G + c G^2) x`` with ``G = x x^T``. Every factor is a polynomial in the first G, so
+    they are multiplied among themselves, at the short side's size, and reach x once at the end.
+    """
     is_tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if is_tall else matrices).to(dtype)
+    x = (matrices.mT if is_tall else matrices).float()
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=_EPS)
+    gram = x @ x.mT
+    product = torch.eye(x.shape[1], device=x.device).expand_as(gram)
     for _ in range(iterations):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+        factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+        factor.diagonal(dim1=1, dim2=2).add_(_A)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return (x.mT if is_tall else x).to(matrices.dtype).contiguous()
