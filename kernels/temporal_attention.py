@@ -47,7 +47,8 @@ def reference(
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """Turn neighbouring pairs of channels of ``x`` [..., T, D] by ``angles`` [T, R / 2], R <= D."""
-    turned, rest = x.split([2 * angles.shape[-1], x.shape[-1] - 2 * angles.shape[-1]], dim=-1)
+    width = 2 * angles.shape[-1]
+    turned, rest = x[..., :width], x[..., width:]
     even, odd = rearrange(turned, "... (r two) -> two ... r", two=2)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)

@@ -1,6 +1,6 @@
 """Attention blocks over positions, over frames, and over both; each adds to its input."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,9 @@ class FullAttention(nn.Module):
         if self.across_frames and context.focus_present is not None:
             mask = frame_mask(context.focus_present, frames=t, positions=h * w)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return x + self.out(rearrange(mixed, f"{tokens} -> b t h w (a d)", b=b, t=t, h=h, w=w))
+        return cast(
+            Tensor, x + self.out(rearrange(mixed, f"{tokens} -> b t h w (a d)", b=b, t=t, h=h, w=w))
+        )
 
 
 class LinearAttention(nn.Module):

@@ -1,6 +1,6 @@
 """Convolutional blocks on frames [B, T, H, W, C], channels last."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -78,12 +78,12 @@ class ConvBlock(nn.Module):
             scale, shift = self.film(emb).chunk(2, dim=1)
             film = (scale, shift)
         if self.order == "norm-act-conv":
-            return self.conv(self.norm(x, film))
+            return cast(Tensor, self.conv(self.norm(x, film)))
         if self.order == "conv-act-norm":
-            return self.norm(F.silu(self.conv(x)), film, act=False)
+            return cast(Tensor, self.norm(F.silu(self.conv(x)), film, act=False))
         conv, gain = self.conv, self.norm.weight
-        if self.norm.kind != "rms" or conv.bias is None or gain is None:
-            return self.norm(conv(x), film)
+        if self.norm.kind != "rms" or gain is None:
+            return cast(Tensor, self.norm(conv(x), film))
         return kernels.conv_norm_act(x, conv.weight, conv.bias, norm_weight=gain, film=film)
 
 
@@ -104,7 +104,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated."""
-        return self.block2(self.block1(x, emb), emb) + self.shortcut(x)
+        y: Tensor = self.block2(self.block1(x, emb), emb)
+        return cast(Tensor, y + self.shortcut(x))
 
 
 class TemporalConv(nn.Module):
@@ -124,7 +125,7 @@ class TemporalConv(nn.Module):
             side = y * ~rearrange(context.focus_present, "b -> b 1 1 1 1")
         padded = F.pad(side, (0, 0, 0, 0, 0, 0, 1, 1))
         joined = torch.cat((padded[:, :-2], y, padded[:, 2:]), dim=-1)
-        return x + self.out(F.silu(self.join(joined)))
+        return cast(Tensor, x + self.out(F.silu(self.join(joined))))
 
 
 class Upsample(nn.Module):
@@ -143,4 +144,4 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] to [B, T, 2 H, 2 W, O]"""
         y = self.conv(rearrange(x, "b t h w c -> (b t) c h w"))
-        return rearrange(y, "(b t) c h w -> b t h w c", b=x.shape[0])
+        return cast(Tensor, rearrange(y, "(b t) c h w -> b t h w c", b=x.shape[0]))

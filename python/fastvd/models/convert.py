@@ -85,7 +85,7 @@ def lucidrains_config(state_dict: Mapping[str, Tensor]) -> VideoUNetConfig:
         out = state_dict["final_conv.1.weight"].shape[0]
     except KeyError as error:
         raise ValueError(f"not the state dict of a Unet3D: it has no {error}") from error
-    widths = []
+    widths: list[int] = []
     while (key := f"downs.{len(widths)}.0.block1.proj.weight") in state_dict:
         widths.append(state_dict[key].shape[0])
     if stem.shape[0] != dim or any(width % dim for width in widths):

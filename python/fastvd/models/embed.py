@@ -1,6 +1,7 @@
 """Embeddings of time, condition and frame position."""
 
 import math
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -64,7 +65,8 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor, *, cond: Tensor | None, drop_cond: Tensor | None) -> Tensor:
         """t: [B]; cond: [B, cond_dim] or None for none; drop_cond: bool [B], rows to leave out."""
-        emb = sinusoid(t, self.features).to(self.linears[0].weight.dtype)
+        weight = cast(Tensor, self.linears[0].weight)
+        emb = sinusoid(t, self.features).to(weight.dtype)
         for i, linear in enumerate(self.linears):
             emb = linear(self.act(emb) if i else emb)
         if self.null_cond is None:

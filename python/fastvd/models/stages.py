@@ -1,6 +1,6 @@
 """The parts that a U-Net is laid out from: stem, stages of blocks, middle, output."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,7 +37,7 @@ class MixerStyle(NamedTuple):
         return heads, head_dim or channels // heads
 
 
-class Mixer(nn.Sequential):
+class Mixer(nn.ModuleList):
     """What follows a residual block: temporal convolution, spatial and temporal attention."""
 
     def __init__(self, channels: int, style: MixerStyle, *, spatial: SpatialKind) -> None:
@@ -112,7 +112,8 @@ class Middle(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """x: [B, T, H, W, C], also returned."""
-        return self.block2(self.mixer(self.block1(x, context.emb), context), context.emb)
+        x = self.mixer(self.block1(x, context.emb), context)
+        return cast(Tensor, self.block2(x, context.emb))
 
 
 class ConvPair(nn.Module):
@@ -125,7 +126,7 @@ class ConvPair(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]"""
-        return self.block2(self.block1(x, context.emb), context.emb)
+        return cast(Tensor, self.block2(self.block1(x, context.emb), context.emb))
 
 
 class Stem(nn.Module):
@@ -140,7 +141,7 @@ class Stem(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]"""
         x = self.conv(x)
-        return x if self.attention is None else self.attention(x, context)
+        return x if self.attention is None else cast(Tensor, self.attention(x, context))
 
 
 class NormHead(nn.Module):
@@ -155,7 +156,7 @@ class NormHead(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:  # noqa: ARG002
         """[B, T, H, W, C] to [B, T, H, W, O]"""
-        return self.conv(self.norm(x, None))
+        return cast(Tensor, self.conv(self.norm(x, None)))
 
 
 class BlockHead(nn.Module):
@@ -168,7 +169,7 @@ class BlockHead(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]"""
-        return self.out(self.block(x, context.emb))
+        return cast(Tensor, self.out(self.block(x, context.emb)))
 
 
 class ConvHead(nn.Module):
@@ -181,7 +182,7 @@ class ConvHead(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:  # noqa: ARG002
         """[B, T, H, W, C] to [B, T, H, W, O]"""
-        return self.conv2(F.silu(self.conv1(x)))
+        return cast(Tensor, self.conv2(F.silu(self.conv1(x))))
 
 
 class Resample(nn.Module):
@@ -193,7 +194,7 @@ class Resample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] to [B, T, H', W', O]"""
-        y = self.conv(x)
+        y: Tensor = self.conv(x)
         return F.silu(y) if self.act else y
 
 

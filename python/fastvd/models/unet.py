@@ -1,5 +1,7 @@
 """The video U-Net: a noisy clip and a timestep in, a prediction out."""
 
+from typing import cast
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -94,12 +96,14 @@ class VideoUNet(nn.Module):
             x = grow(self._run(stage, torch.cat((x, skips.pop()), dim=-1), context))
         if layout == "vdm":
             x = torch.cat((x, stem), dim=-1)
-        return self.head(x, context)
+        return cast(Tensor, self.head(x, context))
 
     def _run(self, part: nn.Module, x: Tensor, context: Context) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(part, x, context, use_reentrant=False, preserve_rng_state=False)
-        return part(x, context)
+            y = checkpoint(part, x, context, use_reentrant=False, preserve_rng_state=False)
+        else:
+            y = part(x, context)
+        return cast(Tensor, y)
 
     def _check(
         self,
