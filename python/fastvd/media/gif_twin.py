@@ -95,7 +95,8 @@ def _palette(
         image = Image.fromarray(_unpacked(opaque)).quantize(room)
         table = np.array(image.getpalette(), dtype=np.int32).reshape(-1, 3)[:room]
         found = np.unique(table @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32))
-    return np.concatenate([[_CLEAR] if has_clear else [], found]).astype(np.int32)
+    # not upwards: Pillow takes a palette of entries (i, i, i) for none and shows false colours
+    return np.concatenate([[_CLEAR] if has_clear else [], found[::-1]]).astype(np.int32)
 
 
 def _indexed(

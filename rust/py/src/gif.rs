@@ -53,5 +53,5 @@ pub fn decode_gif(py: Python<'_>, path: PathBuf) -> Result<Gif<'_>, PyError> {
     })?;
     let [t, h, w] = file.shape();
     let frames = clip.into_pyarray(py).reshape([t, h, w, 3])?;
-    Ok((frames, file.delays(), file.repeat()))
+    Ok((frames, file.delays().to_vec(), file.repeat()))
 }

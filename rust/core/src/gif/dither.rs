@@ -23,9 +23,12 @@ impl Mapped {
         let entries = if dither && !palette.is_exact() {
             diffuse(&source, canvas.width(), palette, is_kept)
         } else {
-            let entry = |(i, pixel): (usize, &u32)| match is_kept(i, *pixel) {
-                true => KEEP,
-                false => u16::from(palette.index(unpack(*pixel))),
+            let entry = |(i, pixel): (usize, &u32)| {
+                if is_kept(i, *pixel) {
+                    KEEP
+                } else {
+                    palette.index(unpack(*pixel)).into()
+                }
             };
             source.iter().enumerate().map(entry).collect()
         };
@@ -35,8 +38,9 @@ impl Mapped {
 
 /// Floyd and Steinberg 1976, every second row from right to left.
 ///
-/// Errors are in sixteenths, so nothing is lost to rounding. A kept pixel takes and gives none: its
-/// surroundings were balanced when it was drawn.
+/// Shares are whole levels, rounded towards nought: errors of one or two levels, which nobody sees,
+/// end where they arise instead of making noise. A kept pixel takes and gives none: its surroundings
+/// were balanced when it was drawn.
 fn diffuse(
     source: &[u32],
     width: usize,

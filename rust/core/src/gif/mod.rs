@@ -1,5 +1,6 @@
 //! Clips to GIF files: palette, dither, frame differencing, container.
 
+mod cluster;
 mod dither;
 mod frame;
 mod palette;
@@ -169,6 +170,10 @@ fn global_palette(clip: &ClipView<'_>, stock: Stock) -> Palette {
 }
 
 // writing to memory fails only where this module hands over a malformed frame
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "map_err hands over the value"
+)]
 fn internal(error: gif::EncodingError) -> Error {
     Error::Argument(format!("GIF encoder: {error}"))
 }
