@@ -13,4 +13,4 @@ pub use library::open;
 pub(crate) use decoder::{Decoder, Received};
 pub(crate) use handle::{Frame, Packet};
 pub(crate) use input::Input;
-pub(crate) use scaler::Scaler;
+pub(crate) use scaler::{Picture, Scaler};

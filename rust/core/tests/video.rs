@@ -1,0 +1,125 @@
+//! Real videos, where FFmpeg and the shared files are there; the Python tests compare with PyAV.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fastvd_core::clip::{Clip, Wanted};
+use fastvd_core::convert::{Fit, View};
+use fastvd_core::resize::Filter;
+use fastvd_core::source::video::{probe, read};
+use fastvd_core::{Error, Result, ffmpeg};
+
+const VIEW: View = View {
+    size: Some((16, 16)),
+    crop: None,
+    fit: Fit::Crop,
+    filter: Filter::Bilinear,
+    is_grey: false,
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The libraries of the `av` wheel in the repository's virtual environment.
+fn av_libs() -> Option<PathBuf> {
+    let versions = fs::read_dir(root().join(".venv/lib")).ok()?;
+    let mut folders = versions.filter_map(|v| Some(v.ok()?.path().join("site-packages/av.libs")));
+    folders.find(|folder| folder.is_dir())
+}
+
+/// A shared video; `None` where there is no FFmpeg or no such file.
+fn video(name: &str) -> Option<PathBuf> {
+    ffmpeg::open(av_libs().as_deref()).ok()?;
+    let path = root().join("../shared/data/video").join(name);
+    path.is_file().then_some(path)
+}
+
+fn read_list(path: &Path, numbers: &[usize]) -> Result<Clip> {
+    read(path, &Wanted::List(numbers.to_vec()), &VIEW)
+}
+
+#[test]
+fn frames_are_the_same_however_they_are_reached() -> Result<()> {
+    for name in [
+        "nasa_opengop_offset.ts",
+        "nasa_vfr_h264.mp4",
+        "nasa_vp9.webm",
+        "unordered.mov",
+    ] {
+        let Some(path) = video(name) else {
+            return Ok(());
+        };
+        let whole = read(
+            &path,
+            &Wanted::Clip {
+                start: 0,
+                frames: None,
+                stride: 1,
+            },
+            &VIEW,
+        )?;
+        let frame = |i: usize| &whole.pixels[i * 768..(i + 1) * 768];
+        let count = whole.shape[0];
+        assert_eq!(probe(&path)?.times.len(), count, "{name}");
+        for number in (0..count).step_by(13).chain([count - 1]) {
+            let alone = read_list(&path, &[number])?;
+            assert_eq!(alone.pixels, frame(number), "{name}, frame {number}");
+        }
+        let mixed = [count - 1, 0, count / 2, 0];
+        let clip = read_list(&path, &mixed)?;
+        assert_eq!(clip.pixels, mixed.map(frame).concat(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn header_is_told() -> Result<()> {
+    let Some(path) = video("rotate_90.mov") else {
+        return Ok(());
+    };
+    let info = probe(&path)?;
+    assert_eq!(
+        (info.size, info.rotation, info.codec.as_str()),
+        ((568, 320), 90, "h264")
+    );
+    assert!(!info.has_audio);
+    Ok(())
+}
+
+#[test]
+fn frames_past_the_end_are_refused_with_the_count() {
+    let Some(path) = video("unordered.mov") else {
+        return;
+    };
+    let error = read_list(&path, &[4])
+        .err()
+        .map(|e| e.to_string())
+        .unwrap_or_default();
+    assert!(
+        error.contains("has 4 frames, frame 4 was asked for"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_no_video_is_refused() {
+    if video("unordered.mov").is_none() {
+        return;
+    }
+    let missing = probe(Path::new("no/such/file.mp4"));
+    assert!(
+        matches!(missing, Err(Error::Io { .. })),
+        "a missing file is the system's error"
+    );
+    let this = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/video.rs");
+    assert!(
+        matches!(probe(&this), Err(Error::Media { .. })),
+        "source text is no video"
+    );
+    let folder = probe(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(
+        matches!(folder, Err(Error::Media { .. })),
+        "nor is a folder"
+    );
+}
