@@ -1,5 +1,7 @@
 //! Video reader and resize.
 
+#![allow(clippy::needless_pass_by_value, reason = "pyo3 hands over values")]
+
 use std::path::PathBuf;
 
 use fastvd_core::clip::Wanted;
