@@ -43,11 +43,12 @@ def linear_attention(
     wq, wk, wv = qkv_weight.chunk(3)
     width = wq.shape[0] // heads
     k = F.linear(y, wk).softmax(dim=1)  # [N, L, heads * D]
-    # k^T v Wo = (k^T y) Wv^T Wo^T: neither v nor the wide output is ever made
-    context = rearrange(k.transpose(1, 2) @ y, "n (a d) c -> n a d c", a=heads)
+    # k^T v Wo = (k^T y) Wv Wo: neither v nor the wide output is ever made; y stands first so
+    # that the gradient of k comes out in k's own layout
+    context = rearrange(y.transpose(1, 2) @ k, "n c (a d) -> a (n d) c", a=heads)
     wv = rearrange(wv, "(a d) c -> a c d", a=heads)
-    wo = rearrange(out[0], "c (a d) -> a d c", a=heads)
-    context = rearrange(context @ wv @ wo, "n a d c -> n (a d) c") * width**-0.5
+    wo = rearrange(out[0] * width**-0.5, "c (a d) -> a d c", a=heads)
+    context = rearrange(context @ wv @ wo, "a (n d) c -> n (a d) c", n=b * t)
     q = rearrange(F.linear(y, wq), "n l (a d) -> n l a d", a=heads).softmax(dim=-1)
     q = rearrange(q, "n l a d -> n l (a d)")
     return torch.baddbmm(tokens + out[1], q, context).reshape(x.shape)
