@@ -99,7 +99,7 @@ fn many_colors_stay_near() {
     // a smooth picture of 16384 colours that moves
     let pixel = |i: usize| {
         let (t, y, x) = (i / 16384, i / 128 % 128, i % 128);
-        [(2 * x) as u8, (2 * y) as u8, ((x + y) / 2 + 8 * t) as u8]
+        [(2 * x) as u8, (2 * y) as u8, (x / 2 + y / 2 + 8 * t) as u8]
     };
     let pixels: Vec<u8> = (0..3 * 16384).flat_map(pixel).collect();
     let view = ClipView::new(&pixels, [3, 128, 128, 3]).unwrap();

@@ -1,5 +1,7 @@
 //! GIF encoder and decoder.
 
+#![allow(clippy::needless_pass_by_value, reason = "pyo3 hands over values")]
+
 use std::path::PathBuf;
 
 use fastvd_core::gif::{ClipView, Options, PaletteScope, encode};
