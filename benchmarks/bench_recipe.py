@@ -109,7 +109,9 @@ def main() -> int:
     status = 0
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as scratch:
-            out = Path(scratch) if arguments.out is None else arguments.out / f"seed{seed}"
+            # a folder of its own: training would go on with what an old one holds
+            out = (arguments.out or Path(scratch)) / f"seed{seed}"
+            out.mkdir(parents=True)
             record = measure(seed, out)
         write_records([record], packages=["torch"])
         print(record, flush=True)
