@@ -56,9 +56,7 @@ def test_null_cond_and_cond_scale_equal_lucidrains():
         ours_null, ours_cond = ours(x, t), ours(x, t, cond=cond)
         dropped = ours(x, t, cond=cond, drop_cond=torch.tensor([True, False]))
     torch.testing.assert_close(ours_null, null, rtol=0, atol=1e-5)
-    torch.testing.assert_close(
-        ours_null + 3 * (ours_cond - ours_null), scaled, rtol=0, atol=3e-5
-    )
+    torch.testing.assert_close(ours_null + 3 * (ours_cond - ours_null), scaled, rtol=0, atol=3e-5)
     assert (dropped[0] - ours_null[0]).abs().max() < 1e-5
     assert (dropped[1] - ours_cond[1]).abs().max() < 1e-5
 
