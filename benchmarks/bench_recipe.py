@@ -2,8 +2,8 @@
 
 ``python benchmarks/bench_recipe.py`` makes the demo's videos, trains both stages of the ``tiny``
 presets on them and draws a 4 x 4 grid of 17-frame clips, all from one seed, for each of
-``--seeds``. It writes the grid (GIF) and a strip of every clip (PNG) beside the record in
-results/, and fails if fewer than 12 of 16 clips of a seed are coherent.
+``--seeds``. It writes the grid (GIF) and a strip of every clip (PNG) into out/recipe, a record
+into results/, and fails if fewer than 12 of 16 clips of a seed are coherent.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from fastvd.media import write_gif, write_png
 from fastvd.media.grid import strip, tile
 from fastvd.train import Trainer
 
+PICTURES = Path(__file__).parents[1] / "out" / "recipe"
 CLIPS = 16
 COLUMNS = 4
 DOUBLINGS = 2
@@ -64,7 +65,7 @@ def check_real(videos: Path, *, frames: int) -> None:
 
 
 def measure(seed: int, out: Path) -> dict[str, Any]:
-    """The record of one seed, whose runs go into ``out`` and pictures into results/."""
+    """The record of one seed, whose runs go into ``out``."""
     start = time.perf_counter()
     write_shape_videos(out / "videos", seed=seed)
     seconds = train(out, seed)
@@ -74,7 +75,7 @@ def measure(seed: int, out: Path) -> dict[str, Any]:
     minutes = (time.perf_counter() - start) / 60
     check_real(out / "videos", frames=clips.shape[1])
     verdicts = [judge(clip) for clip in clips]
-    write_pictures(clips, RESULTS / f"recipe-seed{seed}")
+    write_pictures(clips, PICTURES / f"seed{seed}")
     return {
         "suite": "recipe",
         "case": f"seed {seed}",
@@ -91,6 +92,7 @@ def measure(seed: int, out: Path) -> dict[str, Any]:
 
 def write_pictures(clips: NDArray[np.uint8], stem: Path) -> None:
     """Write the moving grid and every clip's frames in a row."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
     grid = tile(clips, columns=COLUMNS)
     write_gif(stem.with_suffix(".gif"), grid.repeat(ZOOM, 1).repeat(ZOOM, 2), fps=FPS)
     write_png(stem.with_suffix(".png"), strip(list(clips)))
