@@ -37,5 +37,5 @@ def strip(clips: Sequence[npt.NDArray[np.uint8]], *, gap: int = 2) -> npt.NDArra
     longest = max(len(clip) for clip in clips)
     rows = [np.pad(clip, [(0, longest - len(clip)), (0, 0), (0, 0), (0, 0)]) for clip in clips]
     frames = rearrange(np.stack(rows), "n t h w c -> (n t) 1 h w c")
-    [picture] = tile(frames, columns=longest, gap=gap)
+    picture: npt.NDArray[np.uint8] = tile(frames, columns=longest, gap=gap)[0]
     return picture
