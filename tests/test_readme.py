@@ -55,4 +55,4 @@ def test_every_command_has_an_example_that_runs(reader_folder, monkeypatch, caps
     capsys.readouterr()
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    assert done == set(re.findall(r"^    ([a-z-]+) ", capsys.readouterr().out, re.MULTILINE))
+    assert done == set(re.findall(r"^    ([a-z-]+)\b", capsys.readouterr().out, re.MULTILINE))

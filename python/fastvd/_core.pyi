@@ -5,6 +5,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "__version__",
+    "decode_gif",
+    "encode_gif",
+    "open_ffmpeg",
+    "probe_video",
+    "read_clip",
+    "read_frames",
+    "resize",
+]
+
 __version__: str
 
 def open_ffmpeg(folder: str | None) -> str | None:

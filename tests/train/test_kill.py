@@ -99,8 +99,10 @@ def server(tmp_path_factory, videos, run) -> Iterator[Server]:
 def unbroken(tmp_path_factory, server) -> tuple[str, float]:
     """What a run that nobody kills ends with, and the seconds it takes."""
     run_dir = tmp_path_factory.mktemp("unbroken")
-    started = time.monotonic()
     assert server.run(run_dir)
+    # the first run waits for the server's imports, so another one is timed
+    started = time.monotonic()
+    assert server.run(tmp_path_factory.mktemp("timed"))
     return _digest(run_dir), time.monotonic() - started
 
 

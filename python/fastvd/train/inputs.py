@@ -1,6 +1,7 @@
 """What a run reads: clips to train on, and fixed clips to judge by."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fastvd.data import ClipDataset, ClipLoader
 from fastvd.data.scan import find_videos
+from fastvd.errors import MediaError
 from fastvd.train.settings import TrainConfig
 from fastvd.train.step import seed_of
 
@@ -18,6 +20,8 @@ HELD_OUT_EVERY = 10
 
 # decoded videos that stay in memory
 _CACHE_BYTES = 1 << 30
+
+_log = logging.getLogger(__name__)
 
 Videos = Path | str | Sequence[Path | str]
 
@@ -42,7 +46,7 @@ def open_inputs(
     count = max(config.held_out_clips, config.sample_clips)
     if not count:
         return Inputs(loader, None, fingerprint)
-    judged = _dataset(config, held_out) if held_out else dataset
+    judged = _held_out(config, held_out) or dataset
     clips = fixed_clips(judged, count, seed=seed_of(config.seed, 0, "held-out clips"))
     return Inputs(loader, clips, fingerprint)
 
@@ -59,6 +63,19 @@ def fixed_clips(dataset: ClipDataset, count: int, *, seed: int) -> Tensor:
     places = (divmod(i, len(dataset)) for i in range(count))
     clips = [dataset.clip(epoch, i, seed=seed).clip for epoch, i in places]
     return torch.stack([torch.from_numpy(clip) for clip in clips])
+
+
+def _held_out(config: TrainConfig, videos: list[str]) -> ClipDataset | None:
+    """Return the clips of the files held out; None without a file that can be used."""
+    if not videos:
+        return None
+    try:
+        return _dataset(config, videos)
+    except (ValueError, MediaError) as error:
+        if config.on_error == "error":
+            raise
+        _log.warning("judged by the training files, no held-out file can be used: %s", error)
+        return None
 
 
 def _dataset(config: TrainConfig, videos: Videos) -> ClipDataset:
