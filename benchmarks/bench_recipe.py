@@ -44,7 +44,9 @@ def train(out: Path, seed: int) -> dict[str, float]:
     for stage, preset in (("base", presets.tiny), ("interpolator", presets.tiny_interpolator)):
         start = time.perf_counter()
         config = dataclasses.replace(preset(), seed=seed)
-        Trainer(config, videos=out / "videos", run_dir=out / stage).fit()
+        result = Trainer(config, videos=out / "videos", run_dir=out / stage).fit()
+        if result.stopped_by:
+            raise SystemExit(f"the {stage} was stopped at step {result.steps}: no record")
         seconds[stage] = time.perf_counter() - start
     return seconds
 
