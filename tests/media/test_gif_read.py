@@ -148,8 +148,6 @@ def test_real_file_is_read_as_by_two_decoders(
     frames: int,
     shown: Callable[[Path], np.ndarray],
 ) -> None:
-    if coder == "twin" and name == "banner_partial_frames":
-        pytest.skip("slow, and the two smaller files show the same")
     path = shared_videos / f"{name}.gif"
     assert len(shown(path)) == frames
     with Image.open(path) as image:

@@ -96,4 +96,4 @@ def orthogonalize(matrices: Tensor, *, iterations: int = 5) -> Tensor:
         product = factor @ product
         gram = factor @ gram @ factor
     x = product @ x
-    return (x.mT if is_tall else x).to(matrices.dtype).contiguous()
+    return cast(Tensor, (x.mT if is_tall else x).to(matrices.dtype).contiguous())
