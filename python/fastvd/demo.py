@@ -89,7 +89,6 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
         interpolator.wait()
     if status != 0:
         print((runs / "interpolator.log").read_text(), file=sys.stderr)
-    torch.set_num_threads(os.cpu_count() or 1)
     return status
 
 
