@@ -8,24 +8,20 @@ check alone.
 import argparse
 import json
 import multiprocessing
-import platform
 import statistics
-import subprocess
 import time
 import warnings
-from importlib.metadata import version
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from report import write_records
 from torch import Tensor, nn
 
 from fastvd import allocator
 from fastvd.models import from_lucidrains
 
-RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 
 
@@ -142,38 +138,18 @@ def record(name: str, case: Case, seconds: dict[str, list[float]], *, backward: 
     }
 
 
-def machine() -> dict[str, str]:
-    """What the figures depend on: device, versions, commit."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    git = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    packages = ("torch", "video-diffusion-pytorch")
-    versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
-    return {"device": cpu, "commit": commit, **versions}
-
-
 def main() -> None:
     """Time the cases named on the command line, or all, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    host = machine()
-    path = RESULTS / f"{'-'.join(host['device'].lower().split())}.json"
-    kept = json.loads(path.read_text()) if path.exists() else []
-    records = {(entry["suite"], entry["case"]): entry for entry in kept}
     for name in arguments.cases:
         for backward in (False, True):
             seconds = measure(CASES[name], backward=backward, rounds=arguments.rounds)
-            entry = record(name, CASES[name], seconds, backward=backward) | host
-            records[entry["suite"], entry["case"]] = entry
+            entry = record(name, CASES[name], seconds, backward=backward)
+            write_records([entry], packages=("torch", "video-diffusion-pytorch"))
             print(json.dumps(entry["peers"], indent=None), entry["case"], flush=True)
-            RESULTS.mkdir(exist_ok=True)
-            path.write_text(json.dumps(list(records.values()), indent=1) + "\n")
 
 
 if __name__ == "__main__":
