@@ -174,6 +174,25 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
         "negative start": ([*gif, "--start", "-1"], "start"),
         "start past the end": ([*gif, "--start", "40"], "40"),
         "width 0": ([*gif, "--width", "0"], "--width must be at least 1, got 0"),
+        "no such device": (["generate", tmp_path, "--device", "gpu"], "gpu is no device"),
+        "no GPU": (["generate", tmp_path, "--device", "cuda:9"], "cuda:9: torch finds"),
+        "run among the videos": (
+            [
+                "train",
+                "--config",
+                "tiny",
+                "--videos",
+                video.parent,
+                "--run_dir",
+                video.parent / "r",
+            ],
+            "lies in the videos' folder",
+        ),
+        "size that does not fit": (
+            [*train, "--videos", video, "--clips.size", "33"],
+            "clips.size must be a multiple of 8 here, got 33",
+        ),
+        "gif too fast": ([*gif, "--fps", "60"], "60"),
         "no run": (["generate", tmp_path / "none"], "none"),
         "not a checkpoint": (
             ["import-checkpoint", pickle, tmp_path / "r", "--size", "16", "--frames", "3"],

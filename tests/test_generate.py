@@ -104,6 +104,9 @@ def test_batches_do_not_change_what_is_drawn(pipeline, batch_size):
 
 def test_doublings_follow_from_the_stages(pipeline):
     assert len(pipeline(generator=seeded(0))) == 7
+    for stride, frames in ((2, 7), (4, 13), (6, 7)):
+        pipeline.clips = ClipConfig(frames=4, size=8, stride=stride)
+        assert len(pipeline(generator=seeded(0))) == frames
     assert len(base_only()(generator=seeded(0))) == 4
 
 

@@ -27,4 +27,4 @@ def tune() -> str:
         return "allocator: not glibc, left as it is"
     if not all(mallopt(option, value) for option, value in SETTINGS.items()):
         return "allocator: glibc refused to keep memory, large tensors will be slow"
-    return "allocator: glibc keeps freed memory for this process"
+    return "allocator: freed memory is kept for reuse"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 
 from fastvd import config, presets, wizard
@@ -85,7 +86,7 @@ def _add_train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--config", metavar="YAML", help="a config file, or the name of a preset")
     sub.add_argument("--videos", required=True, help="a video, or a folder of them")
     sub.add_argument("--run_dir", required=True, help="new, or a run to go on with")
-    sub.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
+    sub.add_argument("--device", type=_device, help="cpu, cuda, cuda:1 (default: cuda, if any)")
     sub.add_argument("--init_from", metavar="RUN", help="start from what fits of another run")
 
 
@@ -103,7 +104,24 @@ def _train(args: argparse.Namespace, extra: list[str]) -> int:
         device=args.device,
         init_from=args.init_from,
     )
-    return 130 if trainer.fit().is_interrupted else 0
+    result = trainer.fit()
+    if result.is_interrupted:
+        print(f"stopped at step {result.steps} and saved; the same command goes on from there")
+        return 130
+    print(f"{args.run_dir}: {result.steps} steps are done, last loss {result.last_loss:.4g}")
+    return 0
+
+
+def _device(text: str) -> torch.device:
+    """Turn a device's name into one that is there."""
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text} is no device: cpu, cuda, cuda:1") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise argparse.ArgumentTypeError(f"{text}: torch finds {count} GPUs on this machine")
+    return device
 
 
 def _overrides(extra: list[str]) -> list[tuple[str, Any]]:
@@ -135,14 +153,18 @@ def _read_config(source: Path | str, overrides: list[tuple[str, Any]]) -> TrainC
 def _add_generate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("base", help="run directory of the base model")
     sub.add_argument("--interpolator", metavar="RUN", help="run directory of the interpolator")
-    sub.add_argument("--out", default="sample.gif", help=".gif, .mp4 or .webp")
+    sub.add_argument("--out", default="sample.gif", help="default: sample.gif; or .mp4, .webp")
     sub.add_argument("--num_clips", type=int, default=1, help="more than one: a grid of clips")
-    sub.add_argument("--steps", type=int, help="sampling steps of the base model")
-    sub.add_argument("--scheduler", help="ddim, ddpm, unipc, dpm++2m, euler, heun, ...")
-    sub.add_argument("--doublings", type=int, default=1, help="X key frames to 2X-1, 4X-3, ...")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--fps", type=float, default=8.0, help="of the clip that is written")
-    sub.add_argument("--device", default="cpu")
+    sub.add_argument("--steps", type=int, help="of sampling the key frames (default: the run's)")
+    sub.add_argument("--scheduler", help="ddim, ddpm, unipc, euler, ... (default: the run's)")
+    sub.add_argument(
+        "--doublings",
+        type=int,
+        help="default: while the stride is even",
+    )
+    sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    sub.add_argument("--fps", type=float, default=8.0, help="of what is written (default: 8)")
+    sub.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda, cuda:1")
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -157,7 +179,7 @@ def _generate(args: argparse.Namespace) -> int:
         num_clips=args.num_clips,
         steps=args.steps,
         scheduler=args.scheduler,
-        doublings=args.doublings if args.interpolator else 0,
+        doublings=args.doublings,
         generator=seeded(args.seed),
     )
     if args.num_clips > 1:
@@ -175,7 +197,7 @@ def _add_gif(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--frames", type=int, help="how many (default: to the end)")
     sub.add_argument("--stride", type=int, default=1, help="take every STRIDE-th frame")
     sub.add_argument("--fps", type=float, help="frames a second (default: as the source plays)")
-    sub.add_argument("--colors", type=int, default=256)
+    sub.add_argument("--colors", type=int, default=256, help="2 to 256 (default)")
     sub.add_argument("--palette", choices=["global", "local"], default="global")
     sub.add_argument("--no_dither", action="store_true", help="flat areas stay flat")
 
@@ -198,11 +220,13 @@ def _gif(args: argparse.Namespace) -> int:
         size=(max(height, 1), args.width) if args.width else None,
         fit="stretch",
     )
-    fps = args.fps if args.fps is not None else info.fps / args.stride
+    fps = args.fps
+    if fps is None:
+        # no viewer shows a GIF at more than 50 frames a second
+        fps = min(info.fps / args.stride, 50.0 if args.out.lower().endswith(".gif") else 1000.0)
     if args.out.lower().endswith(".gif"):
         options = {"colors": args.colors, "palette": args.palette, "dither": not args.no_dither}
-        # no viewer shows more than 50 frames a second
-        write_gif(args.out, clip, fps=min(fps, 50.0), **options)
+        write_gif(args.out, clip, fps=fps, **options)
     else:
         write_clip(args.out, clip, fps=fps)
     size = Path(args.out).stat().st_size / 1024

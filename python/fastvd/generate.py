@@ -114,10 +114,11 @@ class TwoStage:
     ) -> NDArray[np.uint8]:
         """Draw one clip, uint8 [T, H, W, C], or ``num_clips`` of them, [N, T, H, W, C].
 
-        X key frames become 2X - 1, 4X - 3, ... by ``doublings`` (None: 1, or 0 without an
-        interpolator) and stay what they are to the bit. ``seeds``, one a clip, make each clip a
-        function of its own seed; else these are drawn from ``generator``. ``cond`` has a row a
-        clip. What is None is as the stages' configs say. ``batch_size``: key-frame clips at once.
+        X key frames become 2X - 1, 4X - 3, ... by ``doublings`` (None: while their stride is even,
+        one at least, 0 without an interpolator) and stay what they are to the bit. ``seeds``, one a
+        clip, make each clip a function of its own seed; else these are drawn from ``generator``.
+        ``cond`` has a row a clip. None is as the stages' configs say. ``batch_size``: key-frame
+        clips at once.
         """
         own = _own_generators(num_clips, generator, seeds)
         doublings = self._checked_doublings(doublings)
@@ -144,7 +145,10 @@ class TwoStage:
 
     def _checked_doublings(self, doublings: int | None) -> int:
         if doublings is None:
-            return 0 if self.interpolator_network is None else 1
+            # each doubling halves the key frames' stride: 4 to 2 to 1, 6 to 3
+            stride = self.clips.stride
+            halvings = (stride & -stride).bit_length() - 1
+            return 0 if self.interpolator_network is None else max(1, halvings)
         if doublings < 0:
             raise ValueError(f"doublings must be at least 0, got {doublings}")
         if doublings and self.interpolator_network is None:

@@ -109,11 +109,11 @@ def vdm() -> TrainConfig:
 
 
 def two_stage_base() -> TrainConfig:
-    """System 0's base: 5 key frames of 64 x 64, six apart, 158 M parameters."""
+    """Base of the first two-stage GIF generator: 5 frames of 64 x 64, 158 M parameters."""
     return TrainConfig(
         clips=ClipConfig(frames=5, stride=6, size=64, fit="pad"),
         network=models.two_stage("base"),
-        # system 0 counts its noise levels 0 to 1000
+        # it counts its noise levels 0 to 1000
         process=ProcessConfig(
             num_timesteps=1001, beta_schedule="two_stage", prediction="epsilon", clip="none"
         ),
@@ -126,7 +126,7 @@ def two_stage_base() -> TrainConfig:
 
 
 def two_stage_interpolator() -> TrainConfig:
-    """System 0's interpolator: the frame between two three frames apart, 127 M parameters."""
+    """Interpolator of the same: the frame between two three frames apart, 127 M parameters."""
     return TrainConfig(
         clips=ClipConfig(frames=3, stride=3, size=64, fit="pad"),
         network=models.two_stage("interpolator"),

@@ -48,7 +48,7 @@ def test_folder_of_two_sizes_needs_a_size(reader: str, folder: Path) -> None:
 
 
 def test_folder_without_numbered_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"holds no numbered \.jpg or \.png"):
+    with pytest.raises(MediaError, match=r"holds no numbered \.jpg or \.png itself"):
         read_clip(tmp_path)
 
 

@@ -35,7 +35,7 @@ class FrameCache:
                 left -= size
         if max_bytes:
             logger.info(
-                "cache: %d of %d videos fit, %.0f of %.0f MB; the others are read each time",
+                "cache: %d of %d videos fit, %.0f of %.0f MB",
                 len(kept), len(sizes), (max_bytes - left) / 1e6, max_bytes / 1e6,
             )  # fmt: skip
         self._kept = frozenset(kept)

@@ -73,7 +73,7 @@ def open_pictures(path: Path, kind: Kind) -> Pictures:
         return _open_webp(path)
     files = frame_files(path) if kind == "folder" else [path]
     if not files:
-        raise MediaError(f"{path}: the folder holds no numbered .jpg or .png")
+        raise MediaError(f"{path}: the folder holds no numbered .jpg or .png itself")
     with _opened(files[0]) as image:
         codec = "png" if image.format == "PNG" else "mjpeg"
     height, width = _load_image(files[0]).shape[:2]

@@ -51,10 +51,10 @@ def probe(path: Path | str) -> VideoInfo:
     return VideoInfo(
         path=path,
         frames=len(track.times),
-        fps=len(track.times) / track.end if track.end > 0 else still.FOLDER_FPS,
+        fps=round(len(track.times) / track.end, 9) if track.end > 0 else still.FOLDER_FPS,
         height=track.size[0],
         width=track.size[1],
-        duration=track.end,
+        duration=round(track.end, 9),
         codec=track.codec,
         rotation=track.rotation,
         is_variable_rate=bool(np.any(np.abs(gaps - typical) > tolerance)),

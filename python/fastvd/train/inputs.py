@@ -35,9 +35,15 @@ class Inputs(NamedTuple):
 
 
 def open_inputs(
-    config: TrainConfig, videos: Videos, *, device: torch.device, workers: int
+    config: TrainConfig,
+    videos: Videos,
+    *,
+    device: torch.device,
+    workers: int,
+    run_dir: Path | None = None,
 ) -> Inputs:
     """Scan ``videos``, hold some out and read the clips by which the run is judged."""
+    _check_apart(videos, run_dir)
     train, held_out = split_videos(videos) if config.held_out_clips else (videos, [])
     # without any video the dataset says what it was given
     dataset = _dataset(config, train or videos)
@@ -49,6 +55,14 @@ def open_inputs(
     judged = _held_out(config, held_out) or dataset
     clips = fixed_clips(judged, count, seed=seed_of(config.seed, 0, "held-out clips"))
     return Inputs(loader, clips, fingerprint)
+
+
+def _check_apart(videos: Videos, run_dir: Path | None) -> None:
+    """Refuse a run within a folder of videos: its own samples would be trained on."""
+    for video in [videos] if isinstance(videos, Path | str) else videos:
+        folder = Path(video).resolve()
+        if run_dir is not None and folder.is_dir() and run_dir.resolve().is_relative_to(folder):
+            raise ValueError(f"run_dir {run_dir} lies in the videos' folder {video}")
 
 
 def split_videos(videos: Videos) -> tuple[list[str], list[str]]:

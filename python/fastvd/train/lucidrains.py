@@ -39,7 +39,9 @@ def import_checkpoint(source: Path | str, run_dir: Path | str, *, size: int, fra
         raise CheckpointError(f"{source}: no Unet3D of video-diffusion-pytorch: {error}") from error
     betas = tensors.get(prefix.replace("denoise_fn.", "betas"))
     if betas is not None and len(betas) != NUM_TIMESTEPS:
-        raise CheckpointError(f"{source}: {len(betas)} timesteps, only {NUM_TIMESTEPS} are read")
+        raise CheckpointError(
+            f"{source}: has {len(betas)} timesteps, only models with {NUM_TIMESTEPS} are read"
+        )
     run_config = TrainConfig(
         clips=ClipConfig(frames=frames, size=size),
         network=network.config,

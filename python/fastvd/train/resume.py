@@ -13,6 +13,9 @@ from fastvd.train.settings import FREE_KEYS, TrainConfig
 
 PARTS = ("model", "ema", "optim")
 
+# names of tensors that a message lists, at most
+_SHOWN = 5
+
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +31,8 @@ class PartialLoad(NamedTuple):
         lines = [f"{len(self.loaded)} tensors taken over"]
         for reason in ("mismatched", "missing", "unused"):
             if names := getattr(self, reason):
-                lines.append(f"{len(names)} {reason}: {', '.join(names)}")
+                more = ", ..." if len(names) > _SHOWN else ""
+                lines.append(f"{len(names)} {reason}: {', '.join(names[:_SHOWN])}{more}")
         return "; ".join(lines)
 
 
@@ -45,7 +49,10 @@ def settle_config(run_dir: Path, wanted: TrainConfig) -> None:
         changed = [key for key in keys if before.get(key) != after.get(key)]
         if bad := [key for key in changed if key not in FREE_KEYS]:
             listed = "; ".join(f"{key}: {before.get(key)!r}, now {after.get(key)!r}" for key in bad)
-            raise ValueError(f"{run_dir} is a run of another config: {listed}")
+            raise ValueError(
+                f"{run_dir} is a run of another config: {listed}; "
+                "go on without changes, or use another run directory"
+            )
     tmp = path.with_suffix(".yaml.tmp")
     config.save(tmp, wanted)
     tmp.replace(path)

@@ -91,5 +91,20 @@ class TrainConfig:
             if getattr(self, name) < lowest.get(name, 1):
                 value = getattr(self, name)
                 raise ValueError(f"{name} must be {lowest.get(name, 1)} or more, got {value}")
+        self._check_shapes()
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in 0..2**63-1, got {self.seed}")
+
+    def _check_shapes(self) -> None:
+        """Clips must fit the network, and an interpolator's are a frame between two others."""
+        divisor, channels = self.network.divisor(), self.network.in_channels
+        if self.clips.size % divisor:
+            size = self.clips.size
+            raise ValueError(f"clips.size must be a multiple of {divisor} here, got {size}")
+        if self.clips.channels != channels:
+            raise ValueError(
+                f"network.in_channels is {channels}, clips have {self.clips.channels} channels"
+            )
+        is_interpolator = self.process.kind == "cold" and self.process.degradation == "interpolate"
+        if is_interpolator and self.clips.frames != 3:
+            raise ValueError(f"an interpolator's clips.frames must be 3, got {self.clips.frames}")

@@ -70,7 +70,9 @@ class Trainer:
         self._best: tuple[float, int] = (math.inf, 0)
         self._held_out_loss: float | None = None
         self._saved_step = -1
-        self._inputs = open_inputs(config, videos, device=self.device, workers=workers)
+        self._inputs = open_inputs(
+            config, videos, device=self.device, workers=workers, run_dir=self.run_dir
+        )
         self._evaluation = None
         if self._inputs.held_out is not None:
             self._evaluation = Evaluation(

@@ -17,8 +17,8 @@ def main(source: str, target: str) -> int:
     """Write every tensor of ``source`` to ``target`` under its dotted name."""
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        print(f"not a checkpoint of plain tensors: {str(error).splitlines()[0]}", file=sys.stderr)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, UnicodeDecodeError):
+        print("not a checkpoint of plain tensors: save model.state_dict()", file=sys.stderr)
         return 1
     tensors = {name: tensor.contiguous().clone() for name, tensor in _tensors(content, "")}
     if not tensors:
