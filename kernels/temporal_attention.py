@@ -5,6 +5,8 @@
 LN has a gain and no bias. A sample with ``focus_present`` attends to its own frame alone.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -87,7 +89,7 @@ def temporal_attention(
     q = rearrange(q, "t p (a d) -> (p a) t d", a=heads)
     k = rearrange(k, "t p (a d) -> (p a) d t", a=heads)
     scores = rearrange(torch.bmm(q, k), "(b n a) i j -> b n a i j", b=b, a=heads)
-    weights = _softmax(_masked(scores, bias, focus_present)).to(y.dtype)
+    weights = _Softmax.apply(_masked(scores, bias, focus_present)).to(y.dtype)
     weights = rearrange(weights, "b n a i j -> (b n) a i j")
     mixed = _mix_merged if c <= wv.shape[0] // heads else _mix_values
     out = mixed(weights, y, wv, out_weight)  # [P, T, C]
@@ -113,10 +115,22 @@ def _masked(scores: Tensor, bias: Tensor | None, focus_present: Tensor | None) -
     return scores.masked_fill(hidden, float("-inf"))
 
 
-def _softmax(scores: Tensor) -> Tensor:
-    # over a handful of columns, three times as fast as torch's softmax on a CPU
-    powers = (scores - scores.detach().amax(dim=-1, keepdim=True)).exp()
-    return powers / powers.sum(dim=-1, keepdim=True)
+class _Softmax(torch.autograd.Function):
+    """Softmax over the last axis; over a handful of columns, three times as fast as torch's."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        p = scores - scores.amax(dim=-1, keepdim=True)
+        p.exp_()
+        p.div_(p.sum(dim=-1, keepdim=True))
+        ctx.save_for_backward(p)
+        return p
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (p,) = ctx.saved_tensors
+        weighed = grad * p
+        return torch.addcmul(weighed, p, weighed.sum(dim=-1, keepdim=True), value=-1)
 
 
 def _mix_merged(weights: Tensor, y: Tensor, wv: Tensor, out_weight: Tensor) -> Tensor:
