@@ -19,9 +19,10 @@ def tiny() -> TrainConfig:
         optim=OptimConfig(name="muon", lr=2e-3, warmup_steps=50, schedule="cosine"),
         ema=EmaConfig(decay=0.99),
         batch_size=12,
-        steps=1200,
-        evaluate_every=1200,
-        checkpoint_every=1200,
+        steps=1100,
+        evaluate_every=1100,
+        checkpoint_every=1100,
+        sample_clips=4,
     )
 
 
@@ -37,6 +38,7 @@ def tiny_interpolator() -> TrainConfig:
         steps=400,
         evaluate_every=400,
         checkpoint_every=400,
+        sample_clips=4,
     )
 
 
