@@ -15,7 +15,6 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
-# what the record of a suite looks like in the README: column titles, then a row a record
 Record = dict[str, Any]
 
 
@@ -69,6 +68,7 @@ def recipe_row(record: Record) -> list[str]:
     ]
 
 
+# how the records of a suite look in the README: column titles, then a row a record
 TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
     "train_step": (
         ["network, pass", "clips", "fastvd", "faster, same allocator", "faster, as installed"],

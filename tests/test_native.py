@@ -28,7 +28,3 @@ def test_core_opens_the_wheels_ffmpeg_without_importing_av() -> None:
     )
     assert run.stdout.split() == ["True", "True", "False"]
     assert run.stderr == ""
-
-
-def test_without_core_there_is_no_native_video() -> None:
-    assert native.available or not native.video_available
