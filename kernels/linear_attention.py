@@ -40,15 +40,17 @@ def linear_attention(
     b, t, h, w, c = x.shape
     tokens = x.reshape(b * t, h * w, c)
     y = F.layer_norm(tokens, (c,), norm_weight, None, EPS)
+    n = len(y)
     wq, wk, wv = qkv_weight.chunk(3)
     width = wq.shape[0] // heads
-    k = F.linear(y, wk).softmax(dim=1)  # [N, L, heads * D]
-    # k^T v Wo = (k^T y) Wv Wo: neither v nor the wide output is ever made; y stands first so
-    # that the gradient of k comes out in k's own layout
-    context = rearrange(y.transpose(1, 2) @ k, "n c (a d) -> a (n d) c", a=heads)
+    # a product a frame: it shares the cores better than one tall product
+    k = torch.bmm(wk.expand(n, -1, -1), y.transpose(1, 2)).softmax(dim=-1)  # [N, heads * D, L]
+    # k^T v Wo = (k^T y) Wv Wo: neither v nor the wide output is ever made
+    context = rearrange(torch.bmm(k, y), "n (a d) c -> a (n d) c", a=heads)
     wv = rearrange(wv, "(a d) c -> a c d", a=heads)
     wo = rearrange(out[0] * width**-0.5, "c (a d) -> a d c", a=heads)
-    context = rearrange(context @ wv @ wo, "a (n d) c -> n (a d) c", n=b * t)
-    q = rearrange(F.linear(y, wq), "n l (a d) -> n l a d", a=heads).softmax(dim=-1)
+    context = rearrange(context @ (wv @ wo), "a (n d) c -> n (a d) c", n=n)
+    q = torch.bmm(y, wq.t().expand(n, -1, -1))
+    q = rearrange(q, "n l (a d) -> n l a d", a=heads).softmax(dim=-1)
     q = rearrange(q, "n l a d -> n l (a d)")
     return torch.baddbmm(tokens + out[1], q, context).reshape(x.shape)

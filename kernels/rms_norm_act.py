@@ -3,6 +3,8 @@
 ``y = act(x * sqrt(C) / max(|x|, eps) * weight * (1 + scale) + shift)``, |x| the length of a row.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,10 +38,27 @@ def rms_norm_act(
     if weight.shape != x.shape[-1:]:
         raise ValueError(f"weight must be [{x.shape[-1]}], got {list(weight.shape)}")
     gain = weight * x.shape[-1] ** 0.5
-    y = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(EPS)
+    y = _Normalize.apply(x)
     if film is None:
         y = y * gain
     else:
         # one gain a sample folds weight, sqrt(C) and scale into a single pass over x
         y = torch.addcmul(spread(film[1], x), y, spread(gain * (1 + film[0]), x))
     return F.silu(y) if act else y
+
+
+class _Normalize(torch.autograd.Function):
+    """Rows at unit length, the gradient in three passes: torch's takes twice as many."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(EPS)
+        y = x / length
+        ctx.save_for_backward(y, length)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        y, length = ctx.saved_tensors
+        along = (grad * y).sum(dim=-1, keepdim=True)
+        return torch.addcmul(grad, y, along, value=-1).div_(length)

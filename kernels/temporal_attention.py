@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .split import split_bmm
+
 EPS = 1e-5
 
 
@@ -84,11 +86,11 @@ def temporal_attention(
         y = y + frames[:, None]
     wq, wk, wv = qkv_weight.chunk(3)
     # rotation and scale go into a weight a frame: it is small, q and k are 2 heads D / C times x
-    q = torch.bmm(y, _frame_weights(wq * (wq.shape[0] // heads) ** -0.5, angles, heads, frames=t))
-    k = torch.bmm(y, _frame_weights(wk, angles, heads, frames=t))
+    q = split_bmm(y, _frame_weights(wq * (wq.shape[0] // heads) ** -0.5, angles, heads, frames=t))
+    k = split_bmm(y, _frame_weights(wk, angles, heads, frames=t))
     q = rearrange(q, "t p (a d) -> (p a) t d", a=heads)
-    k = rearrange(k, "t p (a d) -> (p a) d t", a=heads)
-    scores = rearrange(torch.bmm(q, k), "(b n a) i j -> b n a i j", b=b, a=heads)
+    k = rearrange(k, "t p (a d) -> (p a) t d", a=heads)
+    scores = rearrange(_Scores.apply(q, k), "(b n a) i j -> b n a i j", b=b, a=heads)
     weights = _Softmax.apply(_masked(scores, bias, focus_present)).to(y.dtype)
     weights = rearrange(weights, "b n a i j -> (b n) a i j")
     mixed = _mix_merged if c <= wv.shape[0] // heads else _mix_values
@@ -113,6 +115,20 @@ def _masked(scores: Tensor, bias: Tensor | None, focus_present: Tensor | None) -
     own = torch.eye(scores.shape[-1], dtype=torch.bool, device=scores.device)
     hidden = rearrange(focus_present, "b -> b 1 1 1 1") & ~own
     return scores.masked_fill(hidden, float("-inf"))
+
+
+class _Scores(torch.autograd.Function):
+    """q k^T, the gradient of k in k's own layout: torch's comes out transposed."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor) -> Tensor:
+        ctx.save_for_backward(q, k)
+        return torch.bmm(q, k.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        q, k = ctx.saved_tensors
+        return torch.bmm(grad, k), torch.bmm(grad.transpose(1, 2), q)
 
 
 class _Softmax(torch.autograd.Function):
@@ -141,12 +157,16 @@ def _mix_merged(weights: Tensor, y: Tensor, wv: Tensor, out_weight: Tensor) -> T
         rearrange(out_weight, "e (a d) -> a d e", a=heads),
     )
     mixed = torch.bmm(rearrange(weights, "p a i j -> p (i a) j"), rearrange(y, "t p c -> p t c"))
-    mixed = rearrange(mixed, "p (i a) c -> (p i) (a c)", a=heads)
-    return rearrange(mixed @ rearrange(both, "a c e -> (a c) e"), "(p i) e -> p i e", i=t)
+    mixed = rearrange(mixed, "p (i a) c -> 1 (p i) (a c)", a=heads)
+    out = split_bmm(mixed, rearrange(both, "a c e -> 1 (a c) e"))
+    return rearrange(out, "1 (p i) e -> p i e", i=t)
 
 
 def _mix_values(weights: Tensor, y: Tensor, wv: Tensor, out_weight: Tensor) -> Tensor:
-    heads = weights.shape[1]
-    v = rearrange(F.linear(y, wv), "t p (a d) -> (p a) t d", a=heads)
+    heads, t = weights.shape[1], y.shape[0]
+    v = split_bmm(rearrange(y, "t p c -> 1 (t p) c"), rearrange(wv, "o c -> 1 c o"))
+    v = rearrange(v, "1 (t p) (a d) -> (p a) t d", t=t, a=heads)
     mixed = torch.bmm(rearrange(weights, "p a i j -> (p a) i j"), v)
-    return F.linear(rearrange(mixed, "(p a) t d -> p t (a d)", a=heads), out_weight)
+    mixed = rearrange(mixed, "(p a) t d -> 1 (p t) (a d)", a=heads)
+    out = split_bmm(mixed, rearrange(out_weight, "e o -> 1 o e"))
+    return rearrange(out, "1 (p t) e -> p t e", t=t)
