@@ -38,7 +38,7 @@ def rms_norm_act(
     if weight.shape != x.shape[-1:]:
         raise ValueError(f"weight must be [{x.shape[-1]}], got {list(weight.shape)}")
     gain = weight * x.shape[-1] ** 0.5
-    y = _Normalize.apply(x)
+    y: Tensor = _Normalize.apply(x)
     if film is None:
         y = y * gain
     else:
