@@ -40,10 +40,16 @@ def machine(packages: Iterable[str]) -> dict[str, str]:
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0].split(":")[1].strip() if names else cpu
-    git = ["git", "-C", str(README.parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    # a session's first record changes results/ before its second is taken
+    edits = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    commit = _git("describe", "--always") + ("-dirty" if edits else "")
     versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
     return {"device": cpu, "commit": commit, **versions}
+
+
+def _git(*command: str) -> str:
+    git = ["git", "-C", str(README.parent), *command]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def train_step_row(record: Record) -> list[str]:

@@ -53,7 +53,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(EPS)
-        y = x / length
+        y: Tensor = x / length
         ctx.save_for_backward(y, length)
         return y
 

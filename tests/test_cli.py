@@ -37,7 +37,7 @@ def runs(tmp_path_factory, counting_video):
 
 def test_train_writes_a_run_and_goes_on_with_it(runs, counting_video, tmp_path, capsys):
     run_dir = runs / "base"
-    saved = config.load(run_dir / "config.yaml", fastvd.TrainConfig)
+    saved = config.load_config(run_dir / "config.yaml", fastvd.TrainConfig)
     assert (saved.network.dim, saved.clips.size, saved.steps) == (8, 16, 2)
     where = ["--videos", str(counting_video), "--run_dir", str(run_dir)]
     status, err = run_line(capsys, "train", *where, "--steps", "3")
@@ -91,10 +91,28 @@ def test_probe_prints_what_the_file_is(counting_video, capsys):
     assert (facts["frames"], facts["fps"], facts["width"], facts["codec"]) == (40, 25.0, 48, "h264")
 
 
+def test_probe_goes_through_a_folder_and_past_a_bad_file(counting_video, tmp_path, capsys):
+    for name in ("a.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(counting_video.read_bytes())
+    (tmp_path / "b.mp4").write_text("no video")
+    assert cli.main(["probe", "--json", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    facts = [json.loads(line) for line in said.out.splitlines()]
+    assert [Path(fact["path"]).name for fact in facts] == ["a.mp4", "c.mp4"]
+    assert "b.mp4" in said.err
+
+
+def test_probe_names_the_folder_that_holds_the_frames(counting_video, tmp_path, capsys):
+    assert cli.main(["extract", str(counting_video), str(tmp_path / "f")]) == 0
+    assert cli.main(["gif", str(tmp_path / "f"), str(tmp_path / "f.gif")]) == 2
+    assert str(tmp_path / "f" / "0") in capsys.readouterr().err
+    assert cli.main(["probe", str(tmp_path / "f")]) == 0
+
+
 def test_config_prints_yaml_that_trains(tmp_path, capsys):
     assert cli.main(["config", "base_64"]) == 0
     (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
-    loaded = config.load(tmp_path / "c.yaml", fastvd.TrainConfig)
+    loaded = config.load_config(tmp_path / "c.yaml", fastvd.TrainConfig)
     assert loaded == fastvd.presets.base_64()
 
 
@@ -102,7 +120,7 @@ def test_init_asks_and_writes(tmp_path, monkeypatch):
     answers = iter(["interpolator", "64", "", "5", "2", "1000", "1e-3"])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
     assert cli.main(["init", str(tmp_path / "c.yaml")]) == 0
-    made = config.load(tmp_path / "c.yaml", fastvd.TrainConfig)
+    made = config.load_config(tmp_path / "c.yaml", fastvd.TrainConfig)
     assert (made.clips.frames, made.clips.stride, made.batch_size) == (3, 5, 2)
     assert (made.steps, made.optim.lr, made.process.kind) == (1000, 1e-3, "cold")
 
@@ -116,7 +134,7 @@ def test_import_takes_over_a_foreign_checkpoint(tmp_path):
     torch.save(content, tmp_path / "model-3.pt")
     argv = ["import-checkpoint", tmp_path / "model-3.pt", tmp_path / "run"]
     assert cli.main([str(word) for word in [*argv, "--size", 16, "--frames", 3]]) == 0
-    made = config.load(tmp_path / "run" / "config.yaml", fastvd.TrainConfig)
+    made = config.load_config(tmp_path / "run" / "config.yaml", fastvd.TrainConfig)
     assert (made.process.prediction, made.process.loss) == ("epsilon", "l1")
     pipeline = fastvd.TwoStage.from_pretrained(tmp_path / "run")
     x, t = torch.randn(1, 3, 3, 16, 16), torch.tensor([50])

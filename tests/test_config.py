@@ -57,8 +57,8 @@ PICTURES = {
 
 @pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES.keys())
 def test_saved_config_reads_back_equal(picture, tmp_path):
-    config.save(tmp_path / "c.yaml", picture)
-    assert config.load(tmp_path / "c.yaml", Picture) == picture
+    config.save_config(tmp_path / "c.yaml", picture)
+    assert config.load_config(tmp_path / "c.yaml", Picture) == picture
 
 
 def test_yaml_carries_the_help_of_each_field():
@@ -95,14 +95,14 @@ def test_bad_file_is_named(tmp_path):
     for text in ("a: [1", "- 1", "fps: no"):
         path.write_text(text)
         with pytest.raises(ValueError, match=re.escape(str(path))):
-            config.load(path, Picture)
+            config.load_config(path, Picture)
 
 
 def test_file_from_a_newer_version_is_refused(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("format: 99\nfps: 1.0\n")
     with pytest.raises(ValueError, match="format 99 is newer than 1"):
-        config.load(path, Picture)
+        config.load_config(path, Picture)
 
 
 def test_number_without_a_dot_is_read_as_float():

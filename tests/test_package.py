@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import fastvd
 from fastvd import native
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,14 +40,6 @@ def test_wheel_holds_kernels_stub_and_extension(tmp_path):
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_every_public_name_is_there():
-    import fastvd
-
-    assert sorted(fastvd.__all__) == sorted(set(fastvd.__all__))
-    for name in fastvd.__all__:
-        assert getattr(fastvd, name) is not None
-
-
 def test_import_keeps_torch_as_it_was():
     code = (
         "import torch; before = (torch.get_num_threads(), torch.initial_seed(),"
@@ -55,3 +48,23 @@ def test_import_keeps_torch_as_it_was():
         " torch.is_grad_enabled(), torch.get_default_dtype()); assert before == after"
     )
     run(sys.executable, "-c", code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fastvd; assert fastvd.probe.__module__ == 'fastvd.media.video'",
+        "from fastvd import cli\ntry: cli.main(['train', '--help'])\nexcept SystemExit: pass",
+    ],
+    ids=["probe", "help"],
+)
+def test_what_needs_no_network_does_not_wait_for_torch(code):
+    run(sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules")
+
+
+def test_every_public_name_is_there():
+    assert set(fastvd.__all__) <= set(dir(fastvd))
+    for name in fastvd.__all__:
+        assert getattr(fastvd, name).__name__.rpartition(".")[2] == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fastvd.nothing  # noqa: B018

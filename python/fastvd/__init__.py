@@ -1,27 +1,30 @@
 """Train and sample video diffusion models; load clips and write GIFs, fast."""
 
-from fastvd import kernels, presets
-from fastvd.config import load as load_config
-from fastvd.config import save as save_config
-from fastvd.data import Batch, Clip, ClipConfig, ClipDataset, ClipLoader, ClipSource
-from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig, mix, sample
-from fastvd.errors import CheckpointError, FastvdError, MediaError, NonFiniteError
-from fastvd.generate import TwoStage
-from fastvd.media import (
-    Gif,
-    VideoInfo,
-    extract_frames,
-    frame_times,
-    probe,
-    read_clip,
-    read_frames,
-    read_gif,
-    write_gif,
-    write_video,
-    write_webp,
-)
-from fastvd.models import VideoUNet, VideoUNetConfig
-from fastvd.train import EmaConfig, OptimConfig, TrainConfig, Trainer, TrainResult
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastvd import kernels, presets
+    from fastvd.config import load_config, save_config
+    from fastvd.data import Batch, Clip, ClipConfig, ClipDataset, ClipLoader, ClipSource
+    from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig, mix, sample
+    from fastvd.errors import CheckpointError, FastvdError, MediaError, NonFiniteError
+    from fastvd.generate import TwoStage
+    from fastvd.media import (
+        Gif,
+        VideoInfo,
+        extract_frames,
+        frame_times,
+        probe,
+        read_clip,
+        read_frames,
+        read_gif,
+        write_gif,
+        write_video,
+        write_webp,
+    )
+    from fastvd.models import VideoUNet, VideoUNetConfig
+    from fastvd.train import EmaConfig, OptimConfig, TrainConfig, Trainer, TrainResult
 
 __all__ = [
     "Batch",
@@ -64,3 +67,33 @@ __all__ = [
     "write_video",
     "write_webp",
 ]
+
+# each name is imported when it is first asked for: to read a video takes no torch, and torch takes
+# seconds; in this order, from the light to the heavy
+_MODULES = (
+    "errors",
+    "config",
+    "media",
+    "data",
+    "kernels",
+    "models",
+    "diffusion",
+    "generate",
+    "train",
+    "presets",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"fastvd.{name}")
+    if name in __all__:
+        for module in map(import_module, (f"fastvd.{home}" for home in _MODULES)):
+            if hasattr(module, name):
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    raise AttributeError(f"module 'fastvd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

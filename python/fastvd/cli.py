@@ -1,20 +1,26 @@
-"""The command line: parses, calls the library, prints."""
+"""The command line: parses, calls the library, prints.
+
+A command imports what it needs when it runs: torch takes seconds, and --help and probe none of it.
+"""
 
 import argparse
 import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import torch
 import yaml
 
-from fastvd import config, presets, wizard
+from fastvd import config
 from fastvd.errors import FastvdError
-from fastvd.train import TrainConfig, Trainer
+
+if TYPE_CHECKING:
+    import torch
+
+    from fastvd.train import TrainConfig
 
 EPILOG = "fastvd COMMAND --help tells more; the README has an example of each."
 
@@ -28,11 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(extra)}")
     try:
         return int(args.run(args, extra) if args.command == "train" else args.run(args))
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{name}{error.strerror or error}")
-    except (FastvdError, ValueError) as error:
-        return _complain(str(error))
+    except (FastvdError, OSError, ValueError) as error:
+        return _fail(error)
     except KeyboardInterrupt:
         return 130
 
@@ -42,7 +45,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _complain(text: str) -> int:
+def _fail(error: Exception) -> int:
+    """Print an error as one line and return the exit status for it."""
+    text = str(error)
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        text = f"{name}{error.strerror or error}"
     print(f"fastvd: {' '.join(text.split())}", file=sys.stderr)
     return 2
 
@@ -69,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
     sub.add_argument("--suffix", choices=["jpg", "png"], default="jpg")
     sub = command("probe", _probe, "Tell frames, rate, size and codec of videos.")
-    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("paths", nargs="+", metavar="PATH", help="a video, or a folder of them")
     sub.add_argument("--json", action="store_true", help="one JSON object a line")
     sub = command("init", _init, "Ask a few questions, write a commented config.")
     sub.add_argument("path", help="YAML file to write")
@@ -96,6 +104,8 @@ def _train(args: argparse.Namespace, extra: list[str]) -> int:
     source = args.config or (saved if saved.exists() else None)
     if source is None:
         raise ValueError(f"{args.run_dir} is a new run: it needs --config, see fastvd config")
+    from fastvd.train import Trainer
+
     run_config = _read_config(source, _overrides(extra))
     trainer = Trainer(
         run_config,
@@ -112,8 +122,10 @@ def _train(args: argparse.Namespace, extra: list[str]) -> int:
     return 0
 
 
-def _device(text: str) -> torch.device:
+def _device(text: str) -> "torch.device":
     """Turn a device's name into one that is there."""
+    import torch
+
     try:
         device = torch.device(text)
     except RuntimeError:
@@ -139,7 +151,10 @@ def _overrides(extra: list[str]) -> list[tuple[str, Any]]:
     return pairs
 
 
-def _read_config(source: Path | str, overrides: list[tuple[str, Any]]) -> TrainConfig:
+def _read_config(source: Path | str, overrides: list[tuple[str, Any]]) -> "TrainConfig":
+    from fastvd import presets
+    from fastvd.train import TrainConfig
+
     is_preset = str(source) in presets.names()
     data = config.to_dict(presets.get(str(source))) if is_preset else config.read_yaml(source)
     for key, value in overrides:
@@ -255,26 +270,46 @@ def _probe(args: argparse.Namespace) -> int:
     """fastvd probe clips/*.mp4"""
     from fastvd.media import probe
 
-    for path in args.paths:
-        facts = {**dataclasses.asdict(probe(path)), "path": str(path)}
+    status = 0
+    for path in _sources(args.paths):
+        try:
+            facts = {**dataclasses.asdict(probe(path)), "path": str(path)}
+        except (FastvdError, OSError) as error:
+            status = _fail(error)
+            continue
         if args.json:
             print(json.dumps(facts))
         else:
             print("\n".join(f"{name:17} {value}" for name, value in facts.items()), "\n")
-    return 0
+    return status
+
+
+def _sources(paths: list[str]) -> Iterator[str]:
+    """Name the files of ``paths`` and the videos in its folders."""
+    for path in paths:
+        if Path(path).is_dir():
+            from fastvd.data.scan import find_videos
+
+            yield from find_videos(path)[0]
+        else:
+            yield path
 
 
 def _init(args: argparse.Namespace) -> int:
     """fastvd init base.yaml"""
     if Path(args.path).exists():
         raise ValueError(f"{args.path} is there already")
-    config.save(args.path, wizard.ask(input))
+    from fastvd import wizard
+
+    config.save_config(args.path, wizard.ask(input))
     print(f"{args.path}: train with fastvd train --config {args.path} --videos V --run_dir R")
     return 0
 
 
 def _config(args: argparse.Namespace) -> int:
     """fastvd config tiny > run.yaml"""
+    from fastvd import presets
+
     if args.preset is None:
         print("\n".join(f"{name:26} {presets.summary(name)}" for name in presets.names()))
     else:

@@ -77,7 +77,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return data
 
 
-def load(path: Path | str, cls: type[T]) -> T:
+def load_config(path: Path | str, cls: type[T]) -> T:
     """Read a config of class ``cls`` from a YAML file; errors name the file and the key."""
     data = read_yaml(path)
     try:
@@ -86,8 +86,8 @@ def load(path: Path | str, cls: type[T]) -> T:
         raise ValueError(f"{path}: {error}") from error
 
 
-def save(path: Path | str, config: object) -> None:
-    """Write a config as commented YAML that ``load`` reads back equal."""
+def save_config(path: Path | str, config: object) -> None:
+    """Write a config as commented YAML that ``load_config`` reads back equal."""
     Path(path).write_text(to_yaml(config), encoding="utf-8")
 
 

@@ -163,8 +163,8 @@ def test_bad_config_is_refused_with_its_number(changes, message):
     ],
 )
 def test_config_survives_yaml(tmp_path, wanted):
-    config.save(tmp_path / "process.yaml", wanted)
-    assert config.load(tmp_path / "process.yaml", type(wanted)) == wanted
+    config.save_config(tmp_path / "process.yaml", wanted)
+    assert config.load_config(tmp_path / "process.yaml", type(wanted)) == wanted
 
 
 def test_config_makes_its_process():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fastvd
 from fastvd.errors import MediaError
 from fastvd.media.gif import Gif, read_gif
 
@@ -237,12 +238,24 @@ def test_flipped_bytes_raise_or_decode(
     assert min(outcomes.values()) > 0
 
 
-def test_claimed_size_costs_no_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_gif,
+        fastvd.probe,
+        fastvd.frame_times,
+        fastvd.read_clip,
+        lambda path: fastvd.read_frames(path, [0]),
+        lambda path: fastvd.ClipDataset(path, fastvd.ClipConfig(frames=1, size=8)),
+    ],
+    ids=["gif", "probe", "times", "clip", "frames", "dataset"],
+)
+def test_claimed_size_costs_no_memory(tmp_path: Path, read: Callable[[Path], object]) -> None:
     path = tmp_path / "bomb.gif"
     path.write_bytes(BOMB)
     before = _reset_peak_kib()
-    with pytest.raises(MediaError):
-        read_gif(path)
+    with pytest.raises(MediaError, match="65535x65535"):
+        read(path)
     assert _peak_kib() - before < 16 * 1024
 
 

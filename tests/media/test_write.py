@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastvd.media.gif import write_gif
 from fastvd.media.whole import ticks, whole_file
 from fastvd.media.write import write_clip, write_png, write_video, write_webp
 
@@ -151,7 +152,11 @@ def test_bad_argument_is_named(
 ) -> None:
     frames = np.zeros((1, 4, 4, 3), np.uint8) if clip is None else clip
     with pytest.raises(ValueError, match=message):
-        write(tmp_path / "a", frames, **{"fps": 10, **options})
+        write(
+            tmp_path / ("a.mp4" if write is write_video else "a.webp"),
+            frames,
+            **{"fps": 10, **options},
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,6 +189,21 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_folder_is_no_target(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), whole_file(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4", ".webp", ".png"])
+def test_a_name_of_another_format_is_refused(tmp_path: Path, suffix: str) -> None:
+    path, clip = tmp_path / f"a{suffix}", np.zeros((2, 8, 8, 3), np.uint8)
+    writers: dict[str, Callable[[], None]] = {
+        ".gif": lambda: write_gif(path, clip, fps=10),
+        ".mp4": lambda: write_video(path, clip, fps=10),
+        ".webp": lambda: write_webp(path, clip, fps=10),
+        ".png": lambda: write_png(path, clip[0]),
+    }
+    writers.pop(suffix)()
+    for written, write in writers.items():
+        with pytest.raises(ValueError, match=rf"a\{suffix}: what is written is a \{written} file"):
+            write()
 
 
 FULL_DISK = """

@@ -41,7 +41,7 @@ for line in sys.stdin:
     if pid == 0:
         if job["syncs"]:
             count_down([job["syncs"]])
-        run = config.load(job["config"], TrainConfig)
+        run = config.load_config(job["config"], TrainConfig)
         Trainer(run, videos=job["videos"], run_dir=job["run_dir"], workers=job["workers"]).fit()
         os._exit(0)
     timer = threading.Timer(job["seconds"] or 1e6, os.kill, (pid, signal.SIGKILL))
@@ -55,7 +55,7 @@ for line in sys.stdin:
 
 class Server:
     def __init__(self, folder: Path, videos: Path, run) -> None:
-        config.save(folder / "run.yaml", run)
+        config.save_config(folder / "run.yaml", run)
         self._job = {"config": str(folder / "run.yaml"), "videos": str(videos)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen([sys.executable, "-c", SERVER], text=True, **pipes)

@@ -16,7 +16,7 @@ def test_run_of_another_config_is_refused_with_the_keys(tmp_path, videos, tiny_c
     assert "batch_size: 2, now 1" in str(caught.value)
     assert "optim.lr: 0.01, now 1.0" in str(caught.value)
     assert "keep_last" not in str(caught.value)
-    assert config.load(tmp_path / "config.yaml", TrainConfig) == tiny_config()
+    assert config.load_config(tmp_path / "config.yaml", TrainConfig) == tiny_config()
 
 
 def test_config_of_a_newer_version_asks_for_an_update(tmp_path, videos, tiny_config):

@@ -53,7 +53,7 @@ def _send(number):
 def test_run_directory_holds_all_that_is_promised(tmp_path, videos, tiny_config):
     result = Trainer(tiny_config(), videos=videos, run_dir=tmp_path).fit()
     assert (result.steps, result.skipped, result.stopped_by) == (4, 0, None)
-    assert config.load(tmp_path / "config.yaml", TrainConfig) == tiny_config()
+    assert config.load_config(tmp_path / "config.yaml", TrainConfig) == tiny_config()
     saved = [checkpoint.step_of(path) for path in checkpoint.find(tmp_path)]
     drawn = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert saved == [2, 4]

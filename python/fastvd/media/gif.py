@@ -9,7 +9,14 @@ import numpy.typing as npt
 
 from fastvd import native
 from fastvd.media import gif_twin
-from fastvd.media.whole import checked_clip, checked_fps, checked_loop, ticks, write_bytes
+from fastvd.media.whole import (
+    check_suffix,
+    checked_clip,
+    checked_fps,
+    checked_loop,
+    ticks,
+    write_bytes,
+)
 
 MAX_FPS = 50
 """Browsers slow frames below two hundredths of a second down to ten."""
@@ -46,6 +53,7 @@ def write_gif(
     browsers slow quicker GIFs down. ``loop``: 0 repeats for ever, n repeats n times, None plays
     once.
     """
+    check_suffix(path, ".gif")
     clip = checked_clip(frames, channels=(1, 3, 4))
     if max(clip.shape[1:3]) > MAX_SIDE:
         raise ValueError(f"a GIF is at most {MAX_SIDE} wide and high, got {list(clip.shape)}")

@@ -73,7 +73,9 @@ def open_pictures(path: Path, kind: Kind) -> Pictures:
         return _open_webp(path)
     files = frame_files(path) if kind == "folder" else [path]
     if not files:
-        raise MediaError(f"{path}: the folder holds no numbered .jpg or .png itself")
+        inner = next((f for f in sorted(path.iterdir()) if f.is_dir() and frame_files(f)), None)
+        hint = f"; {inner} does" if inner else ""
+        raise MediaError(f"{path}: the folder holds no numbered .jpg or .png itself{hint}")
     with _opened(files[0]) as image:
         codec = "png" if image.format == "PNG" else "mjpeg"
     height, width = _load_image(files[0]).shape[:2]

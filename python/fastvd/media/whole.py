@@ -40,6 +40,12 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def check_suffix(path: Path | str, suffix: str) -> None:
+    """Raise ValueError for a name that promises another format than is written."""
+    if Path(path).suffix.lower() != suffix:
+        raise ValueError(f"{path}: what is written is a {suffix} file, name it so")
+
+
 def checked_clip(
     frames: npt.NDArray[np.uint8], *, channels: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:

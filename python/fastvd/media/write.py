@@ -10,7 +10,14 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from fastvd.media.gif import write_gif
-from fastvd.media.whole import checked_clip, checked_fps, checked_loop, ticks, whole_file
+from fastvd.media.whole import (
+    check_suffix,
+    checked_clip,
+    checked_fps,
+    checked_loop,
+    ticks,
+    whole_file,
+)
 
 MAX_VIDEO_SIDE = 16384
 """What H.264 encoders accept."""
@@ -43,6 +50,7 @@ def write_video(
     ``quality`` 0..100 is x264's crf 51..1. An odd height or width is padded by one repeated row or
     column, since yuv420p has even sides only. A disk that fills up raises OSError.
     """
+    check_suffix(path, ".mp4")
     clip = checked_clip(frames, channels=(1, 3))
     rate = checked_fps(fps)
     _check_quality(quality)
@@ -77,6 +85,7 @@ def write_webp(
     ``loop``: 0 repeats for ever, n repeats n times, None plays once. Frames equal to the one before
     are shown as one that lasts longer: libwebp joins them.
     """
+    check_suffix(path, ".webp")
     clip = checked_clip(frames, channels=(1, 3, 4))
     rate = checked_fps(fps)
     _check_quality(quality)
@@ -99,6 +108,7 @@ def write_webp(
 
 def write_png(path: Path | str, image: npt.NDArray[np.uint8]) -> None:
     """Write one picture, uint8 [H, W, C], C = 1, 3 or 4."""
+    check_suffix(path, ".png")
     picture = np.asarray(image)
     if picture.ndim != 3:
         raise ValueError(f"image must be uint8 [H, W, C], got {list(picture.shape)}")

@@ -50,7 +50,7 @@ def import_checkpoint(source: Path | str, run_dir: Path | str, *, size: int, fra
         ),
     )
     Path(run_dir).mkdir(parents=True)
-    config.save(Path(run_dir) / "config.yaml", run_config)
+    config.save_config(Path(run_dir) / "config.yaml", run_config)
     parts = {"model": network.state_dict(), "ema": ema.state_dict()}
     checkpoint.save(run_dir, 0, tensors=parts, state={"imported_from": Path(source).name})
 

@@ -43,7 +43,7 @@ def settle_config(run_dir: Path, wanted: TrainConfig) -> None:
     """
     path = run_dir / "config.yaml"
     if path.exists() and checkpoint.find(run_dir):
-        before = _flat(config.to_dict(config.load(path, TrainConfig)))
+        before = _flat(config.to_dict(config.load_config(path, TrainConfig)))
         after = _flat(config.to_dict(wanted))
         keys = sorted(before.keys() | after.keys())
         changed = [key for key in keys if before.get(key) != after.get(key)]
@@ -54,7 +54,7 @@ def settle_config(run_dir: Path, wanted: TrainConfig) -> None:
                 "go on without changes, or use another run directory"
             )
     tmp = path.with_suffix(".yaml.tmp")
-    config.save(tmp, wanted)
+    config.save_config(tmp, wanted)
     tmp.replace(path)
 
 
