@@ -19,9 +19,9 @@ def tiny() -> TrainConfig:
         optim=OptimConfig(name="muon", lr=2e-3, warmup_steps=50, schedule="cosine"),
         ema=EmaConfig(decay=0.99),
         batch_size=12,
-        steps=1100,
-        evaluate_every=1100,
-        checkpoint_every=1100,
+        steps=1000,
+        evaluate_every=1000,
+        checkpoint_every=1000,
         sample_clips=4,
     )
 
