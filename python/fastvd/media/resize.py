@@ -1,6 +1,6 @@
 """Crop, pad, resize and grey of uint8 frames: Rust where it is there, else the NumPy twin.
 
-The filters are those of Pillow: two passes, columns first, 22-bit fixed-point weights, rounded to
+The filters are those of Pillow: two passes, rows first, 22-bit fixed-point weights, rounded to
 uint8 after each pass. Rust and the twin give the same bytes; Pillow's BILINEAR, which picks the
 order of its passes by the sizes, is within one level.
 """
@@ -114,8 +114,8 @@ def resize_twin(frames: npt.NDArray[np.uint8], view: View, plan: Plan) -> npt.ND
     cols = _weights(plan.canvas[1], plan.pad_left, w, plan.size[1], view.resample)  # [out_w, w]
     out = np.empty((len(part), *plan.size, part.shape[-1]), np.uint8)
     for i, frame in enumerate(part):
-        narrow = _narrow(np.einsum("ow,hwc->hoc", cols, frame.astype(float), optimize=True))
-        out[i] = _narrow(np.einsum("oh,hwc->owc", rows, narrow.astype(float), optimize=True))
+        low = _narrow(np.einsum("oh,hwc->owc", rows, frame.astype(float), optimize=True))
+        out[i] = _narrow(np.einsum("ow,hwc->hoc", cols, low.astype(float), optimize=True))
     return out
 
 

@@ -185,12 +185,13 @@ impl Plan {
             width,
         } = self.part;
         let rows = image.bytes.chunks(image.stride).skip(top).take(height);
-        let parts = rows.map(|row| &row[3 * left..3 * (left + width)]);
+        let parts: Vec<&[u8]> = rows.map(|row| &row[3 * left..3 * (left + width)]).collect();
         if self.is_grey {
-            let grey: Vec<u8> = parts.flat_map(to_grey).collect();
-            resize::<1>(grey.chunks_exact(width), &self.rows, &self.cols, out);
+            let grey: Vec<u8> = parts.into_iter().flat_map(to_grey).collect();
+            let parts: Vec<&[u8]> = grey.chunks_exact(width).collect();
+            resize::<1>(&parts, &self.rows, &self.cols, out);
         } else {
-            resize::<3>(parts, &self.rows, &self.cols, out);
+            resize::<3>(&parts, &self.rows, &self.cols, out);
         }
     }
 }

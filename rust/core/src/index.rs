@@ -28,6 +28,9 @@ pub struct Index {
     pub(crate) entries: Vec<Entry>,
     /// For each frame the entry that reaches it.
     entry_of: Vec<u32>,
+    /// Whether the decoder can leave out frames that no other frame needs. dav1d and libvpx leave
+    /// out frames that are wanted.
+    pub(crate) can_skip: bool,
 }
 
 /// What one packet tells.
@@ -43,7 +46,10 @@ impl Index {
     /// The table of an open file, which is read to its end.
     pub(crate) fn build(input: &mut Input) -> Result<Self> {
         match scan(input)?.and_then(|rows| Self::from_rows(&rows)) {
-            Some(index) => Ok(index),
+            Some(mut index) => {
+                index.can_skip = matches!(input.codec(), "h264" | "hevc" | "mpeg4");
+                Ok(index)
+            }
             None => Self::by_decoding(input.path()),
         }
     }
@@ -109,6 +115,12 @@ impl Index {
     pub(crate) fn entry_of(&self, number: usize) -> Option<Entry> {
         let entry = *self.entry_of.get(number)?;
         self.entries.get(entry as usize).copied()
+    }
+
+    /// Number of the frame shown at `time`, if it is `first` or a later one.
+    pub(crate) fn number_at(&self, time: i64, first: usize) -> Option<usize> {
+        let later = self.times.get(first..)?;
+        Some(first + later.binary_search(&time).ok()?)
     }
 
     /// Whether decoding may start elsewhere than at the file's start.

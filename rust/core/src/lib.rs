@@ -9,5 +9,6 @@ pub mod index;
 pub mod limits;
 pub mod resize;
 pub mod source;
+mod tables;
 
 pub use error::{Error, Result};

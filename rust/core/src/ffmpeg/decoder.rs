@@ -11,6 +11,8 @@ use crate::{Error, Result};
 
 const AVERROR_EAGAIN: c_int = -11;
 const AVERROR_EOF: c_int = -541_478_725;
+const AVDISCARD_DEFAULT: i64 = 0;
+const AVDISCARD_NONREF: i64 = 8;
 
 /// What came of asking for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) enum Received {
 pub(crate) struct Decoder {
     library: &'static Library,
     context: *mut c_void,
+    is_skipping: bool,
 }
 
 impl Decoder {
@@ -46,6 +49,7 @@ impl Decoder {
                 Self {
                     library,
                     context: (library.call.avcodec_alloc_context3)(codec),
+                    is_skipping: false,
                 },
                 codec,
             )
@@ -80,6 +84,26 @@ impl Decoder {
         let packet = packet.map_or(ptr::null_mut(), Packet::as_ptr);
         // SAFETY: the decoder is open; it copies or references the packet
         unsafe { (self.library.call.avcodec_send_packet)(self.context, packet) >= 0 }
+    }
+
+    /// From the next packet on, leaves out frames that no other frame needs.
+    pub fn skip_non_reference(&mut self, is_skipping: bool) {
+        if is_skipping == self.is_skipping {
+            return;
+        }
+        let discard = if is_skipping {
+            AVDISCARD_NONREF
+        } else {
+            AVDISCARD_DEFAULT
+        };
+        // SAFETY: the context begins with its class, where the option is found
+        let code = unsafe {
+            let set = self.library.call.av_opt_set_int;
+            set(self.context, c"skip_frame".as_ptr(), discard, 0)
+        };
+        if code >= 0 {
+            self.is_skipping = is_skipping;
+        }
     }
 
     /// Takes the next frame in display order.

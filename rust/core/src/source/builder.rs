@@ -48,6 +48,11 @@ impl<'a> Builder<'a> {
         self.order.get(self.done).map(|(number, _)| *number)
     }
 
+    /// Numbers of all frames, rising, some more than once.
+    pub fn wanted(&self) -> impl Iterator<Item = usize> {
+        self.order.iter().map(|(number, _)| *number)
+    }
+
     /// Takes the frame that was wanted next, for all its places.
     pub fn add(&mut self, frame: &Frame, rotation: u16) -> Result<()> {
         let picture = self.scaler.convert(self.path, frame)?;

@@ -15,6 +15,9 @@ pub(crate) struct Stream {
     packet: Packet,
     is_fed: bool,
     damaged_in_a_row: usize,
+    /// Times of the frames that are wanted, in order: others are decoded only where one of these
+    /// needs them. Empty: all are wanted.
+    pub wanted: Vec<i64>,
     /// Whether a packet gave an error.
     pub is_damaged: bool,
     /// Time and duration of the packet that is shown last of those read.
@@ -37,6 +40,7 @@ impl Stream {
             packet,
             is_fed: false,
             damaged_in_a_row: 0,
+            wanted: Vec::new(),
             is_damaged: false,
             last_shown: (i64::MIN, 0),
         })
@@ -68,7 +72,7 @@ impl Stream {
                     if let Some(pts) = self.packet.pts().filter(|_| is_packet) {
                         self.last_shown = self.last_shown.max((pts, self.packet.duration()));
                     }
-                    let is_taken = self.decoder.send(is_packet.then_some(&self.packet));
+                    let is_taken = self.send(is_packet);
                     self.is_damaged |= !is_taken;
                 }
             }
@@ -80,7 +84,7 @@ impl Stream {
     pub fn go_to(&mut self, entry: Entry, is_fresh: bool) -> Result<bool> {
         if is_fresh {
             if self.input.read(&mut self.packet).unwrap_or(false) && self.is_at(entry) {
-                self.decoder.send(Some(&self.packet));
+                self.send(true);
                 return Ok(true);
             }
             // x264 says in the first packet how it erred, and the decoder follows suit (4:4:4)
@@ -98,8 +102,17 @@ impl Stream {
         }
         self.decoder.flush();
         self.is_fed = false;
-        self.decoder.send(Some(&self.packet));
+        self.send(true);
         Ok(true)
+    }
+
+    /// Gives the decoder the packet, or the end of the file.
+    fn send(&mut self, is_packet: bool) -> bool {
+        let is_unwanted = |pts| self.wanted.binary_search(&pts).is_err();
+        let is_skipped = is_packet && self.packet.pts().is_some_and(is_unwanted);
+        self.decoder
+            .skip_non_reference(is_skipped && !self.wanted.is_empty());
+        self.decoder.send(is_packet.then_some(&self.packet))
     }
 
     /// Reads packets up to the entry; `false` if they go past it.

@@ -1,6 +1,7 @@
 //! Videos by FFmpeg: frame i is the i-th decoded frame in display order.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::clip::{Clip, Wanted};
 use crate::convert::View;
@@ -8,6 +9,7 @@ use crate::ffmpeg::Input;
 use crate::index::Index;
 use crate::source::builder::Builder;
 use crate::source::stream::Stream;
+use crate::tables::table_of;
 use crate::{Error, Result};
 
 /// Frames that are decoded rather than skipped by a seek.
@@ -33,7 +35,7 @@ pub struct Info {
 /// Counts the frames of a file and tells its format.
 pub fn probe(path: &Path) -> Result<Info> {
     let mut input = Input::open(path)?;
-    let index = Index::build(&mut input)?;
+    let index = table_of(path, || Index::build(&mut input))?;
     let (width, height) = input.coded_size();
     let rotation = input.rotation();
     let first = index.times.first().copied().unwrap_or(0);
@@ -75,14 +77,19 @@ fn gap(times: &[f64]) -> f64 {
 
 /// Decodes the frames asked for.
 pub fn read(path: &Path, wanted: &Wanted, view: &View) -> Result<Clip> {
-    let mut input = Input::open(path)?;
-    let mut index = Index::build(&mut input)?;
-    drop(input);
+    let mut index = table_of(path, || Index::build(&mut Input::open(path)?))?;
     loop {
         let numbers = wanted.resolve(path, index.times.len())?;
-        let mut clip = Builder::new(path, view, &numbers);
-        if decode(path, &index, &mut clip)? {
-            return clip.finish();
+        let ways: &[bool] = if index.can_skip {
+            &[true, false]
+        } else {
+            &[false]
+        };
+        for skips in ways {
+            let mut clip = Builder::new(path, view, &numbers);
+            if decode(path, &index, &mut clip, *skips)? {
+                return clip.finish();
+            }
         }
         if !index.is_seekable() {
             return Err(Error::media(
@@ -91,18 +98,21 @@ pub fn read(path: &Path, wanted: &Wanted, view: &View) -> Result<Clip> {
             ));
         }
         // the packets promised other frames than the decoder makes, or some are damaged
-        index = Index::by_decoding(path)?;
+        index = Arc::new(Index::by_decoding(path)?);
     }
 }
 
 /// Decodes until the clip is complete. `false`: other frames came than the index says, or damaged
-/// ones, which look different after a seek.
-fn decode(path: &Path, index: &Index, clip: &mut Builder) -> Result<bool> {
+/// ones, which look different after a seek. `skips`: frames that nobody needs are left out.
+fn decode(path: &Path, index: &Index, clip: &mut Builder, skips: bool) -> Result<bool> {
     let mut cursor = Cursor {
         stream: Stream::open(path)?,
         index,
         at: None,
     };
+    if skips {
+        cursor.stream.wanted = clip.wanted().map(|number| index.times[number]).collect();
+    }
     let rotation = cursor.stream.input.rotation();
     while let Some(number) = clip.next_wanted() {
         if !cursor.reach(number)? {
@@ -144,16 +154,25 @@ impl Cursor<'_> {
                 self.stream.is_damaged = false;
             }
             let is_damaged = self.stream.is_damaged || self.stream.frame.is_damaged();
-            let is_expected = pts == self.index.times.get(place.next).copied();
-            if self.index.is_seekable() && (is_damaged || !is_expected) {
-                return Ok(false);
-            }
+            let came = if self.index.is_seekable() {
+                let found = pts.and_then(|pts| self.index.number_at(pts, place.next));
+                let is_skipping = !self.stream.wanted.is_empty();
+                let is_expected = |came: &usize| {
+                    *came == place.next || is_skipping && (place.next..=number).contains(came)
+                };
+                match found.filter(is_expected) {
+                    Some(came) if !is_damaged => came,
+                    _ => return Ok(false),
+                }
+            } else {
+                place.next
+            };
             place = Place {
-                next: place.next + 1,
+                next: came + 1,
                 since: None,
             };
             self.at = Some(place);
-            if place.next > number {
+            if came == number {
                 return Ok(true);
             }
         }
