@@ -170,6 +170,10 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
         "no command": ([], "required: COMMAND"),
         "unknown command": (["trian"], "invalid choice: 'trian'"),
         "missing video": (["probe", tmp_path / "no.mp4"], "no.mp4: No such file or directory"),
+        "misspelt preset": (
+            ["train", "--config", "tinny", "--videos", video, "--run_dir", tmp_path / "r"],
+            "tinny: neither a file nor a preset, did you mean tiny?",
+        ),
         "text as video": (["probe", text], "text.mp4"),
         "zero bytes": (["gif", tmp_path / "zero.gif", tmp_path / "o.gif"], "zero.gif"),
         "empty folder": ([*train, "--videos", tmp_path / "empty"], "empty"),

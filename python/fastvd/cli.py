@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FastvdError, OSError, ValueError) as error:
         return _fail(error)
     except KeyboardInterrupt:
+        print("fastvd: stopped", file=sys.stderr)
         return 130
 
 
@@ -118,7 +119,11 @@ def _train(args: argparse.Namespace, extra: list[str]) -> int:
     if result.is_interrupted:
         print(f"stopped at step {result.steps} and saved; the same command goes on from there")
         return 130
-    print(f"{args.run_dir}: {result.steps} steps are done, last loss {result.last_loss:.4g}")
+    print(
+        f"{args.run_dir}: {result.steps} steps are done, "
+        f"mean loss of the first and the last tenth: "
+        f"{result.first_loss:.4g}, {result.last_loss:.4g}"
+    )
     return 0
 
 
@@ -156,6 +161,9 @@ def _read_config(source: Path | str, overrides: list[tuple[str, Any]]) -> "Train
     from fastvd.train import TrainConfig
 
     is_preset = str(source) in presets.names()
+    if not is_preset and not Path(source).exists():
+        near = config.nearest(str(source), presets.names())
+        raise ValueError(f"{source}: neither a file nor a preset{near}")
     data = config.to_dict(presets.get(str(source))) if is_preset else config.read_yaml(source)
     for key, value in overrides:
         data = config.override(data, key, value)

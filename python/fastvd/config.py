@@ -41,7 +41,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], *, where: str = "") -> T:
     prefix = f"{where}." if where else ""
     for key in data:
         if key not in names:
-            raise ValueError(f"{prefix}{key}: no such key{_nearest(str(key), names)}")
+            raise ValueError(f"{prefix}{key}: no such key{nearest(str(key), names)}")
     values = {key: _typed(hints[key], value, prefix + key) for key, value in data.items()}
     try:
         return cls(**values)
@@ -135,7 +135,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _nearest(key: str, names: Sequence[str]) -> str:
+def nearest(key: str, names: Sequence[str]) -> str:
+    """Name what ``key`` may have been meant for, or all there is: the end of an error's line."""
     close = difflib.get_close_matches(key, names, n=1)
     return f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
 

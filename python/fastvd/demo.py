@@ -49,6 +49,7 @@ def run(videos: Path | str | None, out: Path) -> int:
     status = train_stages(videos, out / "runs")
     if status != 0:
         return status
+    print(f"drawing {NUM_CLIPS} clips", flush=True)
     pipeline = TwoStage.from_pretrained(
         out / "runs" / "base", interpolator=out / "runs" / "interpolator"
     )
@@ -65,6 +66,9 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
     progress is shown, the interpolator's log only if it fails, which ends the base too.
     """
     runs.mkdir()
+    print(
+        f"training the base (below) and the interpolator ({runs / 'interpolator.log'})", flush=True
+    )
     threads = max(1, (os.cpu_count() or 1) // 2)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     stages = []

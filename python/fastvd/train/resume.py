@@ -39,7 +39,7 @@ class PartialLoad(NamedTuple):
 def settle_config(run_dir: Path, wanted: TrainConfig) -> None:
     """Write the run's ``config.yaml``, unless its checkpoints were made by another config.
 
-    Raises ValueError that lists the keys that differ, or names a config of a newer fastvd.
+    Raises ValueError that names keys that differ, or names a config of a newer fastvd.
     """
     path = run_dir / "config.yaml"
     if path.exists() and checkpoint.find(run_dir):
@@ -48,9 +48,10 @@ def settle_config(run_dir: Path, wanted: TrainConfig) -> None:
         keys = sorted(before.keys() | after.keys())
         changed = [key for key in keys if before.get(key) != after.get(key)]
         if bad := [key for key in changed if key not in FREE_KEYS]:
-            listed = "; ".join(f"{key}: {before.get(key)!r}, now {after.get(key)!r}" for key in bad)
+            shown = [f"{k}: {before.get(k)!r}, now {after.get(k)!r}" for k in bad[:_SHOWN]]
+            more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
             raise ValueError(
-                f"{run_dir} is a run of another config: {listed}; "
+                f"{run_dir} is a run of another config: {'; '.join(shown)}{more}; "
                 "go on without changes, or use another run directory"
             )
     tmp = path.with_suffix(".yaml.tmp")

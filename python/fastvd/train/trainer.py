@@ -128,6 +128,7 @@ class Trainer:
         """Train to the last step; StopRequested when a signal or the deadline comes before."""
         with stop.breakable():
             if self.step == 0:
+                _log.info("held-out loss and samples of step 0, to compare with")
                 self._evaluate(log)
             if not self._samples_path().with_suffix(".gif").exists():
                 self._draw()
