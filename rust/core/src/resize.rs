@@ -168,9 +168,15 @@ fn mix_columns<const C: usize>(
         }
         lanes
     }));
-    for ((span, values), out) in cols.iter().zip(out.chunks_exact_mut(C)) {
+    // every output pixel takes `taps` of them: weights behind its span are zero
+    pixels.resize(pixels.len() + cols.taps, [0; 4]);
+    let values = cols.values.chunks_exact(cols.taps);
+    for ((span, values), out) in cols.spans.iter().zip(values).zip(out.chunks_exact_mut(C)) {
         let mut sums = [HALF; 4];
-        for (pixel, weight) in pixels[span].iter().zip(values) {
+        for (pixel, weight) in pixels[span.start..span.start + cols.taps]
+            .iter()
+            .zip(values)
+        {
             for (sum, lane) in sums.iter_mut().zip(pixel) {
                 *sum += lane * weight;
             }
