@@ -1,6 +1,7 @@
 """Seeds, and small videos that each test can check by hand."""
 
 import random
+import signal
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,13 @@ import torch
 from fastvd import native
 
 SHARED_VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "video"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests' processes: a shell starts what runs in its background deaf to it,
+    and all that is started from there inherits that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

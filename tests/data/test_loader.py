@@ -203,7 +203,10 @@ def test_interrupt_leaves_within_two_seconds(folder, tmp_path, workers, hangs):
         time.sleep(0.5)
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
-        left, _ = process.communicate(timeout=20)
+        try:
+            left, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert float(left) - sent < 2
 
