@@ -99,7 +99,7 @@ def install_packages() -> None:
     run([PYTHON, "-m", "pip", "install", "--quiet", "uv"], "installing uv")
     uv: list[str] = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
     files: list[str] = ["-r", "pyproject.toml", "--group", "dev", "-c", "constraints.txt"]
-    # without bytecode, where Python may write none later, each import of torch takes 6 s, not 2
+    # where Python may write no bytecode later, each import of torch would compile all of it
     run([*uv, *files, "--compile-bytecode"], "installing the Python packages")
 
 

@@ -180,11 +180,7 @@ def _add_generate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--num_clips", type=int, default=1, help="more than one: a grid of clips")
     sub.add_argument("--steps", type=int, help="of sampling the key frames (default: the run's)")
     sub.add_argument("--scheduler", help="ddim, ddpm, unipc, euler, ... (default: the run's)")
-    sub.add_argument(
-        "--doublings",
-        type=int,
-        help="default: while the stride is even",
-    )
+    sub.add_argument("--doublings", type=int, help="default: while the stride is even")
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     sub.add_argument("--fps", type=float, default=8.0, help="of what is written (default: 8)")
     sub.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda, cuda:1")

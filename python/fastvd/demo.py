@@ -19,6 +19,7 @@ from fastvd.media import read_gif, write_gif
 from fastvd.media.grid import strip, tile
 from fastvd.media.write import write_png, write_video
 from fastvd.train.log import read_log
+from fastvd.train.stop import Stop, StopRequested
 
 # and the preset of each
 STAGES = {"base": "tiny", "interpolator": "tiny_interpolator"}
@@ -81,9 +82,13 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
             stages.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
     codes: list[int | None] = [None]
     try:
-        while None in codes and not any(codes):
-            time.sleep(0.1)
-            codes = [stage.poll() for stage in stages]
+        # SIGTERM would leave both behind
+        with Stop() as stop, stop.breakable():
+            while None in codes and not any(codes):
+                time.sleep(0.1)
+                codes = [stage.poll() for stage in stages]
+    except StopRequested:
+        raise KeyboardInterrupt from None
     finally:
         for stage in stages:
             stage.terminate()

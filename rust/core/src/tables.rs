@@ -10,8 +10,11 @@ use std::time::{Duration, SystemTime};
 use crate::index::Index;
 use crate::{Error, Result};
 
-/// Frames in all tables that are kept; each takes 12 bytes.
+/// Cost of all tables that are kept, in frames: 12 bytes each, 44 for one where decoding may start.
 const MAX_KEPT: usize = 4_000_000;
+
+/// What a table costs beside its frames: its name, twice, and its places.
+const FRAMES_PER_TABLE: usize = 32;
 
 /// A file that changed just now may change again without a new time stamp.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -23,7 +26,7 @@ struct Tables {
     by_path: HashMap<PathBuf, (Identity, Arc<Index>)>,
     /// The oldest first.
     order: VecDeque<PathBuf>,
-    frames: usize,
+    cost: usize,
 }
 
 /// What tells a file from another one that has its name later.
@@ -55,6 +58,10 @@ pub(crate) fn table_of(path: &Path, make: impl FnOnce() -> Result<Index>) -> Res
     Ok(index)
 }
 
+fn cost(index: &Index) -> usize {
+    index.times.len() + FRAMES_PER_TABLE
+}
+
 impl Identity {
     fn of(meta: &Metadata) -> Self {
         Self {
@@ -73,11 +80,11 @@ impl Tables {
 
     fn keep(&mut self, path: &Path, identity: Identity, index: &Arc<Index>) {
         self.forget(path);
-        self.frames += index.times.len();
+        self.cost += cost(index);
         self.order.push_back(path.to_owned());
         self.by_path
             .insert(path.to_owned(), (identity, Arc::clone(index)));
-        while self.frames > MAX_KEPT {
+        while self.cost > MAX_KEPT {
             let Some(oldest) = self.order.front().cloned() else {
                 return;
             };
@@ -87,7 +94,7 @@ impl Tables {
 
     fn forget(&mut self, path: &Path) {
         if let Some((_, index)) = self.by_path.remove(path) {
-            self.frames -= index.times.len();
+            self.cost -= cost(&index);
             self.order.retain(|kept| kept != path);
         }
     }
@@ -121,17 +128,22 @@ mod tests {
         assert!(tables.find(Path::new("b"), &identity(1)).is_none());
         tables.keep(path, identity(2), &table(5));
         assert!(tables.find(path, &identity(1)).is_none());
-        assert_eq!((tables.frames, tables.order.len()), (5, 1));
+        assert_eq!(tables.cost, 5 + FRAMES_PER_TABLE);
+        assert_eq!(tables.order.len(), 1);
     }
 
     #[test]
     fn the_oldest_tables_make_room() {
         let mut tables = Tables::default();
         for name in ["a", "b", "c"] {
-            tables.keep(Path::new(name), identity(0), &table(MAX_KEPT / 2));
+            tables.keep(
+                Path::new(name),
+                identity(0),
+                &table(MAX_KEPT / 2 - FRAMES_PER_TABLE),
+            );
         }
         assert!(tables.find(Path::new("a"), &identity(0)).is_none());
         assert!(tables.find(Path::new("c"), &identity(0)).is_some());
-        assert_eq!((tables.frames, tables.order.len()), (MAX_KEPT, 2));
+        assert_eq!((tables.cost, tables.order.len()), (MAX_KEPT, 2));
     }
 }

@@ -109,9 +109,9 @@ impl Stream {
     /// Gives the decoder the packet, or the end of the file.
     fn send(&mut self, is_packet: bool) -> bool {
         let is_unwanted = |pts| self.wanted.binary_search(&pts).is_err();
-        let is_skipped = is_packet && self.packet.pts().is_some_and(is_unwanted);
+        let can_skip = is_packet && !self.wanted.is_empty();
         self.decoder
-            .skip_non_reference(is_skipped && !self.wanted.is_empty());
+            .skip_non_reference(can_skip && self.packet.pts().is_some_and(is_unwanted));
         self.decoder.send(is_packet.then_some(&self.packet))
     }
 
