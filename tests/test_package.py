@@ -54,9 +54,10 @@ def test_import_keeps_torch_as_it_was():
     "code",
     [
         "import fastvd; assert fastvd.probe.__module__ == 'fastvd.media.video'",
+        "import fastvd; assert fastvd.native.available in (True, False)",
         "from fastvd import cli\ntry: cli.main(['train', '--help'])\nexcept SystemExit: pass",
     ],
-    ids=["probe", "help"],
+    ids=["probe", "native", "help"],
 )
 def test_what_needs_no_network_does_not_wait_for_torch(code):
     run(sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules")

@@ -72,6 +72,7 @@ __all__ = [
 # seconds; in this order, from the light to the heavy
 _MODULES = (
     "errors",
+    "native",
     "config",
     "media",
     "data",
