@@ -1,85 +1,26 @@
-"""The command line: parses, calls the library, prints.
-
-A command imports what it needs when it runs: torch takes seconds, and --help and probe none of it.
-"""
+"""Commands that train and sample: train, generate, init, config, import-checkpoint, demo."""
 
 import argparse
-import dataclasses
-import json
-import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from fastvd import config
-from fastvd.errors import FastvdError
 
 if TYPE_CHECKING:
     import torch
 
     from fastvd.train import TrainConfig
 
-EPILOG = "fastvd COMMAND --help tells more; the README has an example of each."
+Command = Callable[..., argparse.ArgumentParser]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 not good, 2 bad input, 130 Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    parser = _parser()
-    args, extra = parser.parse_known_args(argv)
-    if extra and args.command != "train":
-        parser.error(f"unknown arguments: {' '.join(extra)}")
-    try:
-        return int(args.run(args, extra) if args.command == "train" else args.run(args))
-    except (FastvdError, OSError, ValueError) as error:
-        return _fail(error)
-    except KeyboardInterrupt:
-        print("fastvd: stopped", file=sys.stderr)
-        return 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _fail(error: Exception) -> int:
-    """Print an error as one line and return the exit status for it."""
-    text = str(error)
-    if isinstance(error, OSError):
-        name = f"{error.filename}: " if error.filename else ""
-        text = f"{name}{error.strerror or error}"
-    print(f"fastvd: {' '.join(text.split())}", file=sys.stderr)
-    return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fastvd", description="Train and sample video diffusion models.")
-    parser.epilog = EPILOG
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, epilog=run.__doc__)
-        sub.set_defaults(run=run)
-        return sub
-
+def add_commands(command: Command) -> None:
+    """Add this file's commands to the parser."""
     _add_train(command("train", _train, "Train one stage, or go on with a run."))
     _add_generate(command("generate", _generate, "Draw clips with one or two trained stages."))
-    _add_gif(command("gif", _gif, "Turn a video, GIF or folder of frames into a GIF."))
-    sub = command("extract", _extract, "Write a video's frames as numbered pictures.")
-    sub.add_argument("video")
-    sub.add_argument("folder", help="frames go to FOLDER/0, FOLDER/1, ...")
-    sub.add_argument("--size", type=int, metavar="PIXELS", help="square side (default: as it is)")
-    sub.add_argument("--fit", choices=["pad", "crop", "stretch"], default="pad")
-    sub.add_argument("--stride", type=int, default=1, help="keep every STRIDE-th frame")
-    sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
-    sub.add_argument("--suffix", choices=["jpg", "png"], default="jpg")
-    sub = command("probe", _probe, "Tell frames, rate, size and codec of videos.")
-    sub.add_argument("paths", nargs="+", metavar="PATH", help="a video, or a folder of them")
-    sub.add_argument("--json", action="store_true", help="one JSON object a line")
     sub = command("init", _init, "Ask a few questions, write a commented config.")
     sub.add_argument("path", help="YAML file to write")
     sub = command("config", _config, "Print a preset as commented YAML, or list the presets.")
@@ -88,7 +29,6 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("demo", _demo, "Train both stages on small videos, write out/demo.gif.")
     sub.add_argument("videos", nargs="?", help="a video or a folder (default: moving shapes)")
     sub.add_argument("--out", default="out", metavar="FOLDER")
-    return parser
 
 
 def _add_train(sub: argparse.ArgumentParser) -> None:
@@ -208,97 +148,6 @@ def _generate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_gif(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("source", help="video, GIF, WebP or folder of pictures")
-    sub.add_argument("out", help=".gif, .mp4 or .webp")
-    sub.add_argument("--width", type=int, help="height follows (default: as it is)")
-    sub.add_argument("--start", type=int, default=0, help="first frame")
-    sub.add_argument("--frames", type=int, help="how many (default: to the end)")
-    sub.add_argument("--stride", type=int, default=1, help="take every STRIDE-th frame")
-    sub.add_argument("--fps", type=float, help="frames a second (default: as the source plays)")
-    sub.add_argument("--colors", type=int, default=256, help="2 to 256 (default)")
-    sub.add_argument("--palette", choices=["global", "local"], default="global")
-    sub.add_argument("--no_dither", action="store_true", help="flat areas stay flat")
-
-
-def _gif(args: argparse.Namespace) -> int:
-    """fastvd gif in.mp4 out.gif --width 320 --stride 2"""
-    from fastvd.media import probe, read_clip
-    from fastvd.media.gif import write_gif
-    from fastvd.media.write import write_clip
-
-    info = probe(args.source)
-    if args.width is not None and args.width < 1:
-        raise ValueError(f"--width must be at least 1, got {args.width}")
-    height = round(info.height * args.width / info.width) if args.width else 0
-    clip = read_clip(
-        args.source,
-        start=args.start,
-        frames=args.frames,
-        stride=args.stride,
-        size=(max(height, 1), args.width) if args.width else None,
-        fit="stretch",
-    )
-    fps = args.fps
-    if fps is None:
-        # no viewer shows a GIF at more than 50 frames a second
-        fps = min(info.fps / args.stride, 50.0 if args.out.lower().endswith(".gif") else 1000.0)
-    if args.out.lower().endswith(".gif"):
-        options = {"colors": args.colors, "palette": args.palette, "dither": not args.no_dither}
-        write_gif(args.out, clip, fps=fps, **options)
-    else:
-        write_clip(args.out, clip, fps=fps)
-    size = Path(args.out).stat().st_size / 1024
-    print(f"{args.out}: {len(clip)} frames, {clip.shape[2]}x{clip.shape[1]}, {size:.0f} KiB")
-    return 0
-
-
-def _extract(args: argparse.Namespace) -> int:
-    """fastvd extract film.mp4 frames/ --size 64"""
-    from fastvd.media.extract import extract_frames
-
-    total = extract_frames(
-        args.video,
-        args.folder,
-        size=args.size,
-        fit=args.fit,
-        stride=args.stride,
-        frames_per_folder=args.frames_per_folder,
-        suffix=args.suffix,
-    )
-    print(f"{total} frames in {args.folder}")
-    return 0
-
-
-def _probe(args: argparse.Namespace) -> int:
-    """fastvd probe clips/*.mp4"""
-    from fastvd.media import probe
-
-    status = 0
-    for path in _sources(args.paths):
-        try:
-            facts = {**dataclasses.asdict(probe(path)), "path": str(path)}
-        except (FastvdError, OSError) as error:
-            status = _fail(error)
-            continue
-        if args.json:
-            print(json.dumps(facts))
-        else:
-            print("\n".join(f"{name:17} {value}" for name, value in facts.items()), "\n")
-    return status
-
-
-def _sources(paths: list[str]) -> Iterator[str]:
-    """Name the files of ``paths`` and the videos in its folders."""
-    for path in paths:
-        if Path(path).is_dir():
-            from fastvd.data.scan import find_videos
-
-            yield from find_videos(path)[0]
-        else:
-            yield path
-
-
 def _init(args: argparse.Namespace) -> int:
     """fastvd init base.yaml"""
     if Path(args.path).exists():
@@ -342,7 +191,3 @@ def _demo(args: argparse.Namespace) -> int:
     from fastvd import demo
 
     return demo.run(args.videos, Path(args.out))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The command line: parses, calls the library, prints.
+
+A command imports what it needs when it runs: torch takes seconds, and --help and probe none of it.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from fastvd.cli import media, runs
+from fastvd.cli.failure import fail
+from fastvd.errors import FastvdError
+
+EPILOG = "fastvd COMMAND --help tells more; the README has an example of each."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 not good, 2 bad input, 130 Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parser = _parser()
+    args, extra = parser.parse_known_args(argv)
+    if extra and args.command != "train":
+        parser.error(f"unknown arguments: {' '.join(extra)}")
+    try:
+        return int(args.run(args, extra) if args.command == "train" else args.run(args))
+    except (FastvdError, OSError, ValueError) as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        print("fastvd: stopped", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fastvd", description="Train and sample video diffusion models.")
+    parser.epilog = EPILOG
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, epilog=run.__doc__)
+        sub.set_defaults(run=run)
+        return sub
+
+    runs.add_commands(command)
+    media.add_commands(command)
+    return parser
