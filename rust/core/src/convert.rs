@@ -3,7 +3,7 @@
 
 use crate::clip::Clip;
 use crate::limits::{MAX_SIDE, clip_bytes};
-use crate::resize::{Filter, Weights, resize};
+use crate::resize::{Filter, Format, Resize, Rows, Scratch, Span};
 use crate::{Error, Result};
 
 /// What happens where source and output differ in aspect.
@@ -58,17 +58,21 @@ pub struct Image<'a> {
     pub width: usize,
 }
 
-/// A [`View`] worked out for one source size.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    part: Rect,
-    rows: Weights,
-    cols: Weights,
+/// A [`View`] worked out for frames of one format and size.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    resize: Resize,
     is_grey: bool,
-    /// Height and width of the source it is for.
-    pub source: (usize, usize),
+    /// Clockwise turn that shows the resized frame upright.
+    rotation: u16,
+    /// Height and width of the resized frame before it is turned.
+    coded_size: [usize; 2],
+    /// What it is for: format, and height and width as coded.
+    pub source: (Format, [usize; 2]),
     /// Height and width of the output.
-    pub size: (usize, usize),
+    pub size: [usize; 2],
+    scratch: Scratch,
+    rgb: Vec<u8>,
 }
 
 fn round_ratio(numerator: usize, denominator: usize) -> usize {
@@ -82,8 +86,9 @@ impl View {
         if self.is_grey { 1 } else { 3 }
     }
 
-    /// Works the view out for an upright source; sides are at most [`MAX_SIDE`].
-    pub fn plan(&self, height: usize, width: usize) -> Result<Plan> {
+    /// The rows and columns that are shown of an upright source, whose sides are at most
+    /// [`MAX_SIDE`].
+    pub(crate) fn spans(&self, height: usize, width: usize) -> Result<[Span; 2]> {
         let whole = Rect {
             top: 0,
             left: 0,
@@ -91,14 +96,12 @@ impl View {
             width,
         };
         let part = self.crop.unwrap_or(whole);
-        let is_inside = part
-            .height
-            .checked_add(part.top)
-            .is_some_and(|end| end <= height)
-            && part
-                .width
-                .checked_add(part.left)
-                .is_some_and(|end| end <= width);
+        let ends = (
+            part.top.checked_add(part.height),
+            part.left.checked_add(part.width),
+        );
+        let is_inside =
+            ends.0.is_some_and(|end| end <= height) && ends.1.is_some_and(|end| end <= width);
         if !is_inside || part.height == 0 || part.width == 0 {
             let crop = (part.top, part.left, part.height, part.width);
             return Err(Error::Argument(format!(
@@ -112,16 +115,42 @@ impl View {
             return Err(Error::Argument(text));
         }
         let (part, canvas) = fit(self.fit, part, size)?;
-        let rows = Weights::new(self.filter, canvas.0, part.height, size.0);
-        let cols = Weights::new(self.filter, canvas.1, part.width, size.1);
-        let source = (height, width);
+        let span = |canvas, first, real, out| Span {
+            canvas,
+            pad: (canvas - real) / 2,
+            first,
+            real,
+            out,
+        };
+        Ok([
+            span(canvas.0, part.top, part.height, size.0),
+            span(canvas.1, part.left, part.width, size.1),
+        ])
+    }
+
+    /// Works the view out for frames that are coded in `format` and `size` (height, width) and
+    /// upright after a clockwise turn by `rotation` degrees.
+    pub(crate) fn plan(&self, format: Format, size: [usize; 2], rotation: u16) -> Result<Plan> {
+        let [height, width] = size;
+        let is_upended = !rotation.is_multiple_of(180);
+        let upright = if is_upended { [width, height] } else { size };
+        let spans = self.spans(upright[0], upright[1])?;
+        let [rows, cols] = spans;
+        let coded = match rotation {
+            90 => [cols.mirrored(height), rows],
+            180 => [rows.mirrored(height), cols.mirrored(width)],
+            270 => [cols, rows.mirrored(width)],
+            _ => spans,
+        };
         Ok(Plan {
-            part,
-            rows,
-            cols,
+            resize: Resize::new(format, size, self.filter, coded),
             is_grey: self.is_grey,
-            source,
-            size,
+            rotation,
+            coded_size: coded.map(|span| span.out),
+            source: (format, size),
+            size: spans.map(|span| span.out),
+            scratch: Scratch::default(),
+            rgb: Vec::new(),
         })
     }
 }
@@ -175,23 +204,20 @@ fn fit(fit: Fit, part: Rect, size: (usize, usize)) -> Result<(Rect, (usize, usiz
 }
 
 impl Plan {
-    /// Writes the picture as the plan shows it to `out`, [h, w, channels]. `out` has that length
-    /// and `image` the plan's source size.
-    pub fn show(&self, image: Image<'_>, out: &mut [u8]) {
-        let Rect {
-            top,
-            left,
-            height,
-            width,
-        } = self.part;
-        let rows = image.bytes.chunks(image.stride).skip(top).take(height);
-        let parts: Vec<&[u8]> = rows.map(|row| &row[3 * left..3 * (left + width)]).collect();
+    /// Writes the frame as the view shows it to `out`, [h, w, channels].
+    pub fn show(&mut self, picture: &[Rows], out: &mut [u8]) {
+        if self.rotation == 0 && !self.is_grey {
+            self.resize.show(picture, &mut self.scratch, out);
+            return;
+        }
+        let [height, width] = self.coded_size;
+        self.rgb.resize(3 * height * width, 0);
+        self.resize.show(picture, &mut self.scratch, &mut self.rgb);
         if self.is_grey {
-            let grey: Vec<u8> = parts.into_iter().flat_map(to_grey).collect();
-            let parts: Vec<&[u8]> = grey.chunks_exact(width).collect();
-            resize::<1>(&parts, &self.rows, &self.cols, out);
+            let grey: Vec<u8> = to_grey(&self.rgb).collect();
+            turn::<1>(&grey, self.coded_size, self.rotation, out);
         } else {
-            resize::<3>(&parts, &self.rows, &self.cols, out);
+            turn::<3>(&self.rgb, self.coded_size, self.rotation, out);
         }
     }
 }
@@ -204,18 +230,12 @@ pub fn resize_clip(bytes: &[u8], shape: [usize; 4], view: &View) -> Result<Clip>
         let text = format!("frames must be [T, H, W, 3] and not empty, got {shape:?}");
         return Err(Error::Argument(text));
     }
-    let plan = view.plan(height, width)?;
-    let shape = [frames, plan.size.0, plan.size.1, view.channels()];
+    let mut plan = view.plan(Format::RGB, [height, width], 0)?;
+    let shape = [frames, plan.size[0], plan.size[1], view.channels()];
     let mut pixels = vec![0; clip_bytes(shape)?];
     let shown = pixels.chunks_exact_mut(shape[1] * shape[2] * shape[3]);
     for (frame, out) in bytes.chunks_exact(frame_bytes).zip(shown) {
-        let image = Image {
-            bytes: frame,
-            stride: 3 * width,
-            height,
-            width,
-        };
-        plan.show(image, out);
+        plan.show(&[Rows::Bytes(frame.chunks_exact(3 * width).collect())], out);
     }
     Ok(Clip { pixels, shape })
 }
@@ -243,19 +263,20 @@ pub(crate) fn flatten(rgba: Image<'_>, rgb: &mut Vec<u8>) {
     }
 }
 
-/// Turns a picture clockwise by 90, 180 or 270 degrees, into packed RGB.
-pub(crate) fn turn(image: Image<'_>, degrees: u16, out: &mut Vec<u8>) {
-    let (h, w) = (image.height, image.width);
-    let pixel = |y: usize, x: usize| &image.bytes[y * image.stride + 3 * x..][..3];
-    out.clear();
-    let (new_h, new_w) = if degrees == 180 { (h, w) } else { (w, h) };
-    for y in 0..new_h {
-        for x in 0..new_w {
-            out.extend_from_slice(match degrees {
-                90 => pixel(h - 1 - x, y),
-                180 => pixel(h - 1 - y, w - 1 - x),
-                _ => pixel(x, w - 1 - y),
-            });
-        }
+/// Turns packed pixels [h, w, C] clockwise by 0, 90, 180 or 270 degrees.
+fn turn<const C: usize>(bytes: &[u8], [h, w]: [usize; 2], degrees: u16, out: &mut [u8]) {
+    if degrees == 0 {
+        out.copy_from_slice(bytes);
+        return;
+    }
+    let new_width = if degrees == 180 { w } else { h };
+    for (i, pixel) in out.chunks_exact_mut(C).enumerate() {
+        let (y, x) = (i / new_width, i % new_width);
+        let from = match degrees {
+            90 => (h - 1 - x) * w + y,
+            180 => (h - 1 - y) * w + w - 1 - x,
+            _ => x * w + w - 1 - y,
+        };
+        pixel.copy_from_slice(&bytes[C * from..C * (from + 1)]);
     }
 }

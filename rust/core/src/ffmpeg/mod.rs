@@ -6,6 +6,7 @@ mod input;
 mod io;
 mod layout;
 mod library;
+mod picture;
 mod scaler;
 
 pub use library::open;
@@ -13,4 +14,4 @@ pub use library::open;
 pub(crate) use decoder::{Decoder, Received};
 pub(crate) use handle::{Frame, Packet};
 pub(crate) use input::Input;
-pub(crate) use scaler::{Picture, Scaler};
+pub(crate) use scaler::Scaler;

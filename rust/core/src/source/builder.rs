@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::clip::Clip;
-use crate::convert::{Image, Plan, View, flatten, turn};
-use crate::ffmpeg::{Frame, Picture, Scaler};
+use crate::convert::{Plan, View, flatten};
+use crate::ffmpeg::{Frame, Scaler};
 use crate::limits::clip_bytes;
+use crate::resize::{Format, Rows};
 use crate::{Error, Result};
 
 /// A clip that fills up in the order in which frames are decoded.
@@ -18,7 +19,7 @@ pub(crate) struct Builder<'a> {
     pixels: Vec<u8>,
     plan: Option<Plan>,
     scaler: Scaler,
-    scratch: [Vec<u8>; 2],
+    flat: Vec<u8>,
 }
 
 impl<'a> Builder<'a> {
@@ -30,7 +31,6 @@ impl<'a> Builder<'a> {
             .map(|(place, number)| (*number, place))
             .collect();
         order.sort_unstable();
-        let (scaler, scratch) = (Scaler::default(), [Vec::new(), Vec::new()]);
         Self {
             path,
             view,
@@ -38,8 +38,8 @@ impl<'a> Builder<'a> {
             done: 0,
             pixels: Vec::new(),
             plan: None,
-            scaler,
-            scratch,
+            scaler: Scaler::default(),
+            flat: Vec::new(),
         }
     }
 
@@ -55,10 +55,22 @@ impl<'a> Builder<'a> {
 
     /// Takes the frame that was wanted next, for all its places.
     pub fn add(&mut self, frame: &Frame, rotation: u16) -> Result<()> {
-        let picture = self.scaler.convert(self.path, frame)?;
-        let image = upright(picture, rotation, &mut self.scratch);
-        let plan = plan_for(&mut self.plan, self.path, self.view, image)?;
-        let (height, width) = plan.size;
+        let (width, height) = frame.size();
+        let (format, rows) = match frame.samples() {
+            Some(samples) => samples,
+            None => (
+                Format::RGB,
+                to_rgb(&mut self.scaler, &mut self.flat, self.path, frame)?,
+            ),
+        };
+        let plan = plan_for(
+            &mut self.plan,
+            self.path,
+            self.view,
+            (format, [height, width]),
+            rotation,
+        )?;
+        let [height, width] = plan.size;
         let shape = [self.order.len(), height, width, self.view.channels()];
         let frame_bytes = clip_bytes(shape)? / self.order.len();
         if self.pixels.is_empty() {
@@ -74,7 +86,7 @@ impl<'a> Builder<'a> {
             let start = place * frame_bytes;
             match shown {
                 Some(from) => self.pixels.copy_within(from..from + frame_bytes, start),
-                None => plan.show(image, &mut self.pixels[start..start + frame_bytes]),
+                None => plan.show(&rows, &mut self.pixels[start..start + frame_bytes]),
             }
             shown = Some(start);
             self.done += 1;
@@ -89,8 +101,8 @@ impl<'a> Builder<'a> {
         };
         let shape = [
             self.order.len(),
-            plan.size.0,
-            plan.size.1,
+            plan.size[0],
+            plan.size[1],
             self.view.channels(),
         ];
         Ok(Clip {
@@ -100,54 +112,44 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The picture without alpha and as it is to be shown; `scratch` holds it where it had to change.
-fn upright<'a>(picture: &'a Picture, rotation: u16, scratch: &'a mut [Vec<u8>; 2]) -> Image<'a> {
-    let [flat, turned] = scratch;
-    let mut image = picture.as_image();
-    if picture.channels == 4 {
-        flatten(image, flat);
-        image = Image {
-            bytes: flat,
-            stride: 3 * image.width,
-            ..image
-        };
-    }
-    if rotation == 0 {
-        return image;
-    }
-    turn(image, rotation, turned);
-    let Image {
-        mut height,
-        mut width,
-        ..
-    } = image;
-    if !rotation.is_multiple_of(180) {
-        std::mem::swap(&mut height, &mut width);
-    }
-    Image {
-        bytes: turned,
-        stride: 3 * width,
-        height,
-        width,
-    }
+/// The frame in packed RGB, laid over black.
+fn to_rgb<'s>(
+    scaler: &'s mut Scaler,
+    flat: &'s mut Vec<u8>,
+    path: &Path,
+    frame: &Frame,
+) -> Result<Vec<Rows<'s>>> {
+    let picture = scaler.convert(path, frame)?;
+    let (bytes, stride) = if picture.channels == 4 {
+        flatten(picture.as_image(), flat);
+        (&flat[..], 3 * picture.width)
+    } else {
+        (&picture.bytes[..], picture.stride)
+    };
+    let rows = bytes.chunks(stride).take(picture.height);
+    Ok(vec![Rows::Bytes(
+        rows.map(|row| &row[..3 * picture.width]).collect(),
+    )])
 }
 
-/// The plan for an image, made anew where the frames of a video change their size.
+/// The plan for a frame, made anew where the frames of a video change their format or size.
 fn plan_for<'p>(
     kept: &'p mut Option<Plan>,
     path: &Path,
     view: &View,
-    image: Image<'_>,
-) -> Result<&'p Plan> {
-    let source = (image.height, image.width);
+    source: (Format, [usize; 2]),
+    rotation: u16,
+) -> Result<&'p mut Plan> {
     let old = kept.take();
     let old_size = old.as_ref().map(|plan| plan.size);
     let plan = match old {
         Some(plan) if plan.source == source => plan,
-        _ => view.plan(source.0, source.1).map_err(|error| match error {
-            Error::Argument(text) => Error::Argument(format!("{}: {text}", path.display())),
-            other => other,
-        })?,
+        _ => view
+            .plan(source.0, source.1, rotation)
+            .map_err(|error| match error {
+                Error::Argument(text) => Error::Argument(format!("{}: {text}", path.display())),
+                other => other,
+            })?,
     };
     if old_size.is_some_and(|size| size != plan.size) {
         let sizes = format!("{old_size:?} and {:?}", plan.size);

@@ -1,0 +1,163 @@
+//! The passes of a resize with 256-bit registers. Two samples and their two weights are multiplied
+//! and added by one instruction.
+
+use std::arch::x86_64::{
+    __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi32, _mm256_castsi128_si256,
+    _mm256_hadd_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_mullo_epi32, _mm256_packs_epi32, _mm256_permute2x128_si256, _mm256_permute4x64_epi64,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sra_epi32, _mm256_srai_epi32,
+    _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8,
+    _mm256_unpacklo_epi16,
+};
+
+use super::axis::{WEIGHT_BITS, Weights};
+use super::rows::{Mix, mix_columns_plain};
+
+/// Bytes that are mixed at a time.
+pub(super) const BYTES: usize = 32;
+/// Two-byte samples that are mixed at a time.
+pub(super) const WORDS: usize = 16;
+
+const ROUND: i32 = 1 << (WEIGHT_BITS - 1);
+
+fn load<T>(from: &[T], at: usize) -> __m256i {
+    let bytes = &from[at..at + 32 / size_of::<T>()];
+    // SAFETY: 32 bytes are there; the load needs no alignment
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+fn load_half(from: &[i16], at: usize) -> __m128i {
+    let samples = &from[at..at + 8];
+    // SAFETY: 16 bytes are there; the load needs no alignment
+    unsafe { _mm_loadu_si128(samples.as_ptr().cast()) }
+}
+
+fn store<T>(to: &mut [T], at: usize, value: __m256i) {
+    let bytes = &mut to[at..at + 32 / size_of::<T>()];
+    // SAFETY: 32 bytes are there; the store needs no alignment
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), value) };
+}
+
+/// Where blocks of `block` samples start that cover `length` of them; the last one may overlap.
+fn blocks(length: usize, block: usize) -> impl Iterator<Item = usize> {
+    (0..length)
+        .step_by(block)
+        .map(move |at| at.min(length - block))
+}
+
+/// A weight for each of two rows, over and over.
+#[target_feature(enable = "avx2")]
+fn pair(weights: &[i16]) -> __m256i {
+    let [first, second] = [0, 1].map(|i| weights.get(i).copied().unwrap_or(0) as u16);
+    _mm256_set1_epi32((u32::from(second) << 16 | u32::from(first)) as i32)
+}
+
+/// [`super::rows::mix_rows`] of bytes; `out` has [`BYTES`] or more.
+#[target_feature(enable = "avx2")]
+pub(super) fn mix_bytes(rows: &[&[u8]], mix: &Mix, out: &mut [i16]) {
+    let zero = _mm256_setzero_si256();
+    let shift = _mm_cvtsi32_si128(mix.shift as i32);
+    for at in blocks(out.len(), BYTES) {
+        let mut sums = [_mm256_set1_epi32(mix.init); 4];
+        for (rows, weights) in rows.chunks(2).zip(mix.weights.chunks(2)) {
+            let weights = pair(weights);
+            let first = load(rows[0], at);
+            let second = rows.get(1).map_or(zero, |row| load(row, at));
+            let low = _mm256_unpacklo_epi8(first, second);
+            let high = _mm256_unpackhi_epi8(first, second);
+            let pairs = [
+                _mm256_unpacklo_epi8(low, zero),
+                _mm256_unpackhi_epi8(low, zero),
+                _mm256_unpacklo_epi8(high, zero),
+                _mm256_unpackhi_epi8(high, zero),
+            ];
+            for (sum, pair) in sums.iter_mut().zip(pairs) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, weights));
+            }
+        }
+        let [a, b, c, d] = sums.map(|sum| _mm256_sra_epi32(sum, shift));
+        let (low, high) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        store(out, at, _mm256_permute2x128_si256::<0x20>(low, high));
+        store(out, at + 16, _mm256_permute2x128_si256::<0x31>(low, high));
+    }
+}
+
+/// [`super::rows::mix_rows`] of samples below 2^15; `out` has [`WORDS`] or more.
+#[target_feature(enable = "avx2")]
+pub(super) fn mix_words(rows: &[&[u16]], mix: &Mix, out: &mut [i16]) {
+    let zero = _mm256_setzero_si256();
+    let shift = _mm_cvtsi32_si128(mix.shift as i32);
+    for at in blocks(out.len(), WORDS) {
+        let mut sums = [_mm256_set1_epi32(mix.init); 2];
+        for (rows, weights) in rows.chunks(2).zip(mix.weights.chunks(2)) {
+            let weights = pair(weights);
+            let first = load(rows[0], at);
+            let second = rows.get(1).map_or(zero, |row| load(row, at));
+            let pairs = [
+                _mm256_unpacklo_epi16(first, second),
+                _mm256_unpackhi_epi16(first, second),
+            ];
+            for (sum, pair) in sums.iter_mut().zip(pairs) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, weights));
+            }
+        }
+        let [a, b] = sums.map(|sum| _mm256_sra_epi32(sum, shift));
+        store(out, at, _mm256_packs_epi32(a, b));
+    }
+}
+
+/// [`super::rows::mix_columns`], eight output pixels at a time.
+#[target_feature(enable = "avx2")]
+pub(super) fn mix_columns(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
+    let taps = weights.taps;
+    let whole = out.len() / 8 * 8;
+    let (black_wide, round) = (_mm256_set1_epi32(black), _mm256_set1_epi32(ROUND));
+    for at in (0..whole).step_by(8) {
+        let starts = &weights.starts[at..at + 8];
+        let values = &weights.values[at * taps..(at + 8) * taps];
+        // lane k: products for output k in the lower half, for k + 4 in the upper
+        let sums: [__m256i; 4] = std::array::from_fn(|k| {
+            if taps == 8 {
+                _mm256_madd_epi16(
+                    join(load_half(row, starts[k]), load_half(row, starts[k + 4])),
+                    join(load_half(values, k * 8), load_half(values, (k + 4) * 8)),
+                )
+            } else {
+                let near = products(&row[starts[k]..], &values[k * taps..][..taps]);
+                let far = products(&row[starts[k + 4]..], &values[(k + 4) * taps..][..taps]);
+                _mm256_add_epi32(
+                    _mm256_permute2x128_si256::<0x20>(near, far),
+                    _mm256_permute2x128_si256::<0x31>(near, far),
+                )
+            }
+        });
+        let sum = _mm256_hadd_epi32(
+            _mm256_hadd_epi32(sums[0], sums[1]),
+            _mm256_hadd_epi32(sums[2], sums[3]),
+        );
+        let fill = _mm256_mullo_epi32(load(&weights.fills, at), black_wide);
+        let sum = _mm256_add_epi32(sum, _mm256_add_epi32(fill, round));
+        let sum = _mm256_srai_epi32::<{ WEIGHT_BITS as i32 }>(sum);
+        let packed = _mm256_permute4x64_epi64::<0x08>(_mm256_packs_epi32(sum, sum));
+        let mut eight = [0_i16; 16];
+        store(&mut eight, 0, packed);
+        out[at..at + 8].copy_from_slice(&eight[..8]);
+    }
+    mix_columns_plain(row, weights, black, whole, out);
+}
+
+#[target_feature(enable = "avx2")]
+fn join(low: __m128i, high: __m128i) -> __m256i {
+    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
+}
+
+/// Sums of products of neighbours; as many as the weights, a multiple of 16.
+#[target_feature(enable = "avx2")]
+fn products(samples: &[i16], weights: &[i16]) -> __m256i {
+    let mut sum = _mm256_setzero_si256();
+    for at in (0..weights.len()).step_by(16) {
+        let product = _mm256_madd_epi16(load(samples, at), load(weights, at));
+        sum = _mm256_add_epi32(sum, product);
+    }
+    sum
+}

@@ -1,0 +1,303 @@
+//! From the planes of a decoder to a small RGB picture in one pass: each output row is mixed from
+//! rows of samples, resized, turned into RGB and written, while it is in the cache.
+//!
+//! The weights of a plane with fewer samples than the picture hold the linear interpolation of its
+//! samples to pixels as well, so the result is that of a resize of the RGB picture, but for rounding.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_color;
+mod axis;
+mod color;
+mod rows;
+
+pub use axis::Filter;
+pub(crate) use axis::{Grid, Span};
+pub(crate) use color::Matrix;
+
+use axis::{ONE, Weights};
+use rows::{Mix, POINT, Sample, mix_columns, mix_rows, widen};
+
+/// What the samples of a picture mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    /// Bits of a sample, 8 to 15.
+    pub depth: u32,
+    pub colors: Colors,
+}
+
+impl Format {
+    /// Packed 8-bit RGB.
+    pub const RGB: Self = Self {
+        depth: 8,
+        colors: Colors::Rgb,
+    };
+}
+
+/// How the planes hold colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colors {
+    /// One plane of red, green, blue.
+    Rgb,
+    /// A plane of Y, and one each for Cb and Cr or one for both.
+    Yuv {
+        matrix: Matrix,
+        /// Rows and columns of Cb and Cr.
+        chroma: [Grid; 2],
+        is_joined: bool,
+    },
+}
+
+/// The rows of a plane, with one sample after the other for each of its components.
+pub(crate) enum Rows<'a> {
+    Bytes(Vec<&'a [u8]>),
+    Words(Vec<&'a [u16]>),
+}
+
+/// A resize of pictures of one format and size.
+#[derive(Clone, Debug)]
+pub(crate) struct Resize {
+    planes: Vec<Plane>,
+    matrix: Option<Matrix>,
+    /// Height and width of the output.
+    size: [usize; 2],
+}
+
+#[derive(Clone, Debug)]
+struct Plane {
+    rows: Weights,
+    cols: Weights,
+    components: usize,
+    depth: u32,
+    /// What lies around the picture, between the passes.
+    black: i16,
+}
+
+/// Buffers that are used again for each frame.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    mixed: Vec<i16>,
+    lanes: [Lane; 3],
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    samples: Vec<i16>,
+    pixels: Vec<i16>,
+}
+
+impl Resize {
+    /// A resize of pictures `size` (height, width) by `spans` of rows and columns.
+    pub fn new(format: Format, size: [usize; 2], filter: Filter, spans: [Span; 2]) -> Self {
+        let plane = |grids: [Grid; 2], components, black| Plane {
+            rows: Weights::new(filter, spans[0], grids[0]),
+            cols: Weights::new(filter, spans[1], grids[1]),
+            components,
+            depth: format.depth,
+            black,
+        };
+        let full = size.map(Grid::full);
+        let (planes, matrix) = match format.colors {
+            Colors::Rgb => (vec![plane(full, 3, 0)], None),
+            Colors::Yuv {
+                matrix,
+                chroma,
+                is_joined,
+            } => {
+                let luma = plane(full, 1, matrix.black << POINT);
+                let components = if is_joined { 2 } else { 1 };
+                let color = plane(chroma, components, color::NO_COLOR);
+                let colors = std::iter::repeat_n(color, 2 / components);
+                (std::iter::once(luma).chain(colors).collect(), Some(matrix))
+            }
+        };
+        Self {
+            planes,
+            matrix,
+            size: spans.map(|span| span.out),
+        }
+    }
+
+    /// Writes the picture to `out`, [h, w, 3].
+    pub fn show(&self, picture: &[Rows], scratch: &mut Scratch, out: &mut [u8]) {
+        let width = self.size[1];
+        for (i, out) in out.chunks_exact_mut(3 * width).enumerate() {
+            let mut done = 0;
+            for (plane, rows) in self.planes.iter().zip(picture) {
+                let lanes = &mut scratch.lanes[done..done + plane.components];
+                if let [lane] = lanes {
+                    plane.mix(rows, i, &mut lane.samples);
+                } else {
+                    plane.mix(rows, i, &mut scratch.mixed);
+                    split(&scratch.mixed, lanes);
+                }
+                for lane in lanes {
+                    plane.stretch(lane, width);
+                }
+                done += plane.components;
+            }
+            let lanes = scratch.lanes.each_ref().map(|lane| &lane.pixels[..width]);
+            color::to_rgb(lanes, self.matrix.as_ref(), out);
+        }
+    }
+}
+
+impl Plane {
+    /// Row `i` of the output, at the width of the source.
+    fn mix(&self, rows: &Rows, i: usize, mixed: &mut Vec<i16>) {
+        let count = self.cols.used.len() * self.components;
+        let slack = self.cols.taps * self.components;
+        if mixed.len() != count + slack {
+            mixed.clear();
+            mixed.resize(count + slack, 0);
+        }
+        match rows {
+            Rows::Bytes(rows) => self.mix_samples(rows, i, &mut mixed[..count]),
+            Rows::Words(rows) => self.mix_samples(rows, i, &mut mixed[..count]),
+        }
+        mixed[count..].fill(0);
+    }
+
+    fn mix_samples<S: Sample>(&self, rows: &[&[S]], i: usize, mixed: &mut [i16]) {
+        let used = self.cols.used.start * self.components..self.cols.used.end * self.components;
+        let (span, weights) = self.rows.row(i);
+        let first = self.rows.used.start;
+        let rows = &rows[first + span.start..first + span.end];
+        if let ([row], true) = (rows, weights == [ONE as i16]) {
+            widen(&row[used], self.depth, mixed);
+            return;
+        }
+        let shift = self.depth - 8 + POINT;
+        let black = i32::from(self.black) >> (8 + POINT - self.depth);
+        let mix = Mix {
+            weights,
+            init: self.rows.fills[i] * black + (1 << (shift - 1)),
+            shift,
+        };
+        let rows: Vec<&[S]> = rows.iter().map(|row| &row[used.clone()]).collect();
+        mix_rows(&rows, &mix, mixed);
+    }
+
+    fn stretch(&self, lane: &mut Lane, width: usize) {
+        if self.cols.is_copy {
+            std::mem::swap(&mut lane.pixels, &mut lane.samples);
+        } else {
+            lane.pixels.resize(width, 0);
+            mix_columns(
+                &lane.samples,
+                &self.cols,
+                self.black.into(),
+                &mut lane.pixels[..width],
+            );
+        }
+    }
+}
+
+/// Gives each component a row of its own.
+fn split(mixed: &[i16], lanes: &mut [Lane]) {
+    let count = lanes.len();
+    for (i, lane) in lanes.iter_mut().enumerate() {
+        lane.samples.clear();
+        lane.samples.extend(mixed.iter().skip(i).step_by(count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows::{mix_columns_plain, mix_rows_plain};
+    use super::*;
+
+    /// Numbers below `end` that look random.
+    fn noise(count: usize, end: u32) -> Vec<u16> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 8) % end) as u16
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn span(real: usize, out: usize) -> Span {
+        Span {
+            canvas: real + 4,
+            pad: 2,
+            first: 0,
+            real,
+            out,
+        }
+    }
+
+    #[test]
+    fn wide_and_plain_rows_are_equal() {
+        let words = noise(5 * 83, 1 << 15);
+        let bytes: Vec<u8> = words.iter().map(|word| *word as u8).collect();
+        let mix = Mix {
+            weights: &[3000, 4000, 384, 5000, 4000],
+            init: 64,
+            shift: 14,
+        };
+        let mut out = [vec![0; 83], vec![1; 83]];
+        let rows: Vec<&[u8]> = bytes.chunks(83).collect();
+        mix_rows(&rows, &mix, &mut out[0]);
+        mix_rows_plain(&rows, &mix, &mut out[1]);
+        assert_eq!(out[0], out[1]);
+        let rows: Vec<&[u16]> = words.chunks(83).collect();
+        mix_rows(&rows, &mix, &mut out[0]);
+        mix_rows_plain(&rows, &mix, &mut out[1]);
+        assert_eq!(out[0], out[1]);
+    }
+
+    #[test]
+    fn wide_and_plain_columns_are_equal() {
+        for (real, out) in [(97, 41), (400, 13), (9, 70), (2000, 9)] {
+            let weights = Weights::new(Filter::Bilinear, span(real, out), Grid::full(real));
+            let mut row: Vec<i16> = noise(real, 1 << 15).iter().map(|n| *n as i16).collect();
+            row.resize(real + weights.taps, 0);
+            let mut made = [vec![0; out], vec![1; out]];
+            mix_columns(&row, &weights, 2048, &mut made[0]);
+            mix_columns_plain(&row, &weights, 2048, 0, &mut made[1]);
+            assert_eq!(made[0], made[1], "{real} to {out}");
+        }
+    }
+
+    #[test]
+    fn wide_and_plain_colors_are_equal() {
+        let samples: Vec<i16> = noise(3 * 50, 1 << 15).iter().map(|n| *n as i16).collect();
+        let rows = [&samples[..50], &samples[50..100], &samples[100..]];
+        let matrix = Matrix::new([0.299, 0.114], false, 8);
+        let mut made = [vec![0; 150], vec![1; 150]];
+        color::to_rgb(rows, Some(&matrix), &mut made[0]);
+        color::to_rgb_plain(rows, Some(&matrix), &mut made[1]);
+        assert_eq!(made[0], made[1]);
+    }
+
+    #[test]
+    fn weights_add_up_to_one() {
+        for filter in [Filter::Bilinear, Filter::Area] {
+            let grid = Grid {
+                samples: 50,
+                step: 2,
+                place: 128,
+            };
+            let weights = Weights::new(filter, span(99, 37), grid);
+            for i in 0..37 {
+                let (_, values) = weights.row(i);
+                let sum: i32 = values.iter().map(|value| i32::from(*value)).sum();
+                assert_eq!(sum + weights.fills[i], ONE, "{filter:?}, pixel {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn white_and_black_are_exact() {
+        for (is_full_range, black, white) in [(false, 16, 235), (true, 0, 255)] {
+            let matrix = Matrix::new([0.2126, 0.0722], is_full_range, 8);
+            let row = |value: i16| [value << POINT; 3];
+            let luma = [row(black)[0], row(white)[0], row(black)[0]];
+            let mut out = [7; 9];
+            color::to_rgb([&luma, &row(128), &row(128)], Some(&matrix), &mut out);
+            assert_eq!(out, [0, 0, 0, 255, 255, 255, 0, 0, 0]);
+        }
+    }
+}
