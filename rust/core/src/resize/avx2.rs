@@ -2,23 +2,22 @@
 //! and added by one instruction.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi32, _mm256_castsi128_si256,
+    __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_packs_epi32, _mm_storeu_si128,
+    _mm256_add_epi32, _mm256_castsi128_si256, _mm256_castsi256_si128, _mm256_extracti128_si256,
     _mm256_hadd_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_mullo_epi32, _mm256_packs_epi32, _mm256_permute2x128_si256, _mm256_permute4x64_epi64,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sra_epi32, _mm256_srai_epi32,
+    _mm256_mullo_epi32, _mm256_packs_epi32, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sra_epi32, _mm256_srai_epi32,
     _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8,
     _mm256_unpacklo_epi16,
 };
 
-use super::axis::{WEIGHT_BITS, Weights};
-use super::rows::{Mix, mix_columns_plain};
+use super::axis::{BLOCK, Narrow, WEIGHT_BITS, Weights};
+use super::rows::{HALF, Mix};
 
 /// Bytes that are mixed at a time.
 pub(super) const BYTES: usize = 32;
 /// Two-byte samples that are mixed at a time.
 pub(super) const WORDS: usize = 16;
-
-const ROUND: i32 = 1 << (WEIGHT_BITS - 1);
 
 fn load<T>(from: &[T], at: usize) -> __m256i {
     let bytes = &from[at..at + 32 / size_of::<T>()];
@@ -106,44 +105,68 @@ pub(super) fn mix_words(rows: &[&[u16]], mix: &Mix, out: &mut [i16]) {
     }
 }
 
-/// [`super::rows::mix_columns`], eight output pixels at a time.
+/// [`super::rows::mix_columns`], a block at a time.
 #[target_feature(enable = "avx2")]
 pub(super) fn mix_columns(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
-    let taps = weights.taps;
-    let whole = out.len() / 8 * 8;
-    let (black_wide, round) = (_mm256_set1_epi32(black), _mm256_set1_epi32(ROUND));
-    for at in (0..whole).step_by(8) {
-        let starts = &weights.starts[at..at + 8];
-        let values = &weights.values[at * taps..(at + 8) * taps];
-        // lane k: products for output k in the lower half, for k + 4 in the upper
-        let sums: [__m256i; 4] = std::array::from_fn(|k| {
-            if taps == 8 {
-                _mm256_madd_epi16(
-                    join(load_half(row, starts[k]), load_half(row, starts[k + 4])),
-                    join(load_half(values, k * 8), load_half(values, (k + 4) * 8)),
-                )
-            } else {
-                let near = products(&row[starts[k]..], &values[k * taps..][..taps]);
-                let far = products(&row[starts[k + 4]..], &values[(k + 4) * taps..][..taps]);
-                _mm256_add_epi32(
-                    _mm256_permute2x128_si256::<0x20>(near, far),
-                    _mm256_permute2x128_si256::<0x31>(near, far),
-                )
-            }
-        });
-        let sum = _mm256_hadd_epi32(
-            _mm256_hadd_epi32(sums[0], sums[1]),
-            _mm256_hadd_epi32(sums[2], sums[3]),
-        );
-        let fill = _mm256_mullo_epi32(load(&weights.fills, at), black_wide);
-        let sum = _mm256_add_epi32(sum, _mm256_add_epi32(fill, round));
+    assert!(row.len() >= weights.row_length(), "samples are missing");
+    let (black, half) = (_mm256_set1_epi32(black), _mm256_set1_epi32(HALF));
+    for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+        let sum = match &weights.narrow {
+            Some(narrow) => near_sums(row, narrow, block),
+            None => far_sums(row, weights, block * BLOCK),
+        };
+        let fill = _mm256_mullo_epi32(load(&weights.fills, block * BLOCK), black);
+        let sum = _mm256_add_epi32(sum, _mm256_add_epi32(fill, half));
         let sum = _mm256_srai_epi32::<{ WEIGHT_BITS as i32 }>(sum);
-        let packed = _mm256_permute4x64_epi64::<0x08>(_mm256_packs_epi32(sum, sum));
-        let mut eight = [0_i16; 16];
-        store(&mut eight, 0, packed);
-        out[at..at + 8].copy_from_slice(&eight[..8]);
+        let packed = _mm_packs_epi32(
+            _mm256_castsi256_si128(sum),
+            _mm256_extracti128_si256::<1>(sum),
+        );
+        // SAFETY: `out` has 16 bytes; the store needs no alignment
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), packed) };
     }
-    mix_columns_plain(row, weights, black, whole, out);
+}
+
+/// Sums of products for a block whose samples lie in two windows.
+#[target_feature(enable = "avx2")]
+fn near_sums(row: &[i16], narrow: &Narrow, block: usize) -> __m256i {
+    let [low, high] = narrow.windows[block];
+    let windows = join(load_half(row, low), load_half(row, high));
+    let pairs = block * narrow.pairs..(block + 1) * narrow.pairs;
+    let pairs = narrow.places[pairs.clone()]
+        .iter()
+        .zip(&narrow.values[pairs]);
+    pairs.fold(_mm256_setzero_si256(), |sum, (places, values)| {
+        let samples = _mm256_shuffle_epi8(windows, load(places, 0));
+        _mm256_add_epi32(sum, _mm256_madd_epi16(samples, load(values, 0)))
+    })
+}
+
+/// Sums of products for the block of output pixels from `at` on.
+#[target_feature(enable = "avx2")]
+fn far_sums(row: &[i16], weights: &Weights, at: usize) -> __m256i {
+    let taps = weights.taps;
+    let starts = &weights.starts[at..at + BLOCK];
+    let values = &weights.values[at * taps..(at + BLOCK) * taps];
+    // products for pixel k in the lower half, for k + 4 in the upper
+    let sums: [__m256i; 4] = std::array::from_fn(|k| {
+        if taps == 8 {
+            return _mm256_madd_epi16(
+                join(load_half(row, starts[k]), load_half(row, starts[k + 4])),
+                join(load_half(values, k * 8), load_half(values, (k + 4) * 8)),
+            );
+        }
+        let near = products(&row[starts[k]..], &values[k * taps..][..taps]);
+        let far = products(&row[starts[k + 4]..], &values[(k + 4) * taps..][..taps]);
+        _mm256_add_epi32(
+            _mm256_permute2x128_si256::<0x20>(near, far),
+            _mm256_permute2x128_si256::<0x31>(near, far),
+        )
+    });
+    _mm256_hadd_epi32(
+        _mm256_hadd_epi32(sums[0], sums[1]),
+        _mm256_hadd_epi32(sums[2], sums[3]),
+    )
 }
 
 #[target_feature(enable = "avx2")]

@@ -54,12 +54,16 @@ pub(crate) struct Grid {
     pub place: i64,
 }
 
+/// Output pixels that are made at a time.
+pub(super) const BLOCK: usize = 8;
+
 /// For each output pixel: the first of its samples, and their weights.
 #[derive(Clone, Debug)]
 pub(super) struct Weights {
     /// Samples that any output pixel takes; the others are never read.
     pub used: Range<usize>,
-    /// First sample of each output pixel, from the start of `used`.
+    /// First sample of each output pixel, from the start of `used`; whole blocks of them, the spare
+    /// ones without weight.
     pub starts: Vec<usize>,
     /// How many samples each output pixel takes.
     counts: Vec<usize>,
@@ -70,18 +74,24 @@ pub(super) struct Weights {
     pub fills: Vec<i32>,
     /// Output pixels are the samples themselves.
     pub is_copy: bool,
+    /// The same weights by blocks, where the samples of a block lie close together.
+    pub narrow: Option<Narrow>,
 }
 
 impl Weights {
     /// Weights that first bring the plane to the picture's pixels (linearly) and then resize these.
     pub fn new(filter: Filter, span: Span, grid: Grid) -> Self {
-        let rows: Vec<Row> = (0..span.out)
+        let mut rows: Vec<Row> = (0..span.out)
             .map(|i| Row::new(filter, span, grid, i))
             .collect();
+        rows.resize_with(span.out.next_multiple_of(BLOCK), Row::default);
         let used = rows.iter().filter(|row| !row.values.is_empty());
         let start = used.clone().map(|row| row.start).min().unwrap_or(0);
         let end = used.map(|row| row.start + row.values.len()).max();
         let longest = rows.iter().map(|row| row.values.len()).max().unwrap_or(0);
+        for row in &mut rows {
+            row.start = row.start.saturating_sub(start);
+        }
         // what the vector code takes at a time
         let taps = longest
             .next_multiple_of(if longest > 8 { 16 } else { 8 })
@@ -92,16 +102,19 @@ impl Weights {
         }
         Self {
             used: start..end.unwrap_or(start),
-            starts: rows
-                .iter()
-                .map(|row| row.start.saturating_sub(start))
-                .collect(),
+            starts: rows.iter().map(|row| row.start).collect(),
             counts: rows.iter().map(|row| row.values.len()).collect(),
             fills: rows.iter().map(|row| row.fill).collect(),
             values,
             taps,
             is_copy: span.is_copy() && grid.step == 1,
+            narrow: Narrow::new(&rows, longest),
         }
+    }
+
+    /// Samples that a row must have, the spare ones behind its end zero.
+    pub fn row_length(&self) -> usize {
+        self.used.len() + self.taps
     }
 
     /// Samples, from the start of `used`, and weights of output pixel `i`.
@@ -111,6 +124,7 @@ impl Weights {
     }
 }
 
+#[derive(Default)]
 struct Row {
     start: usize,
     values: Vec<i16>,
@@ -150,6 +164,55 @@ impl Row {
             values,
             fill: ONE - before,
         }
+    }
+}
+
+/// Weights for blocks of eight output pixels. Each half of a block takes its samples from a window
+/// of eight, two and two for each pixel.
+#[derive(Clone, Debug)]
+pub(super) struct Narrow {
+    /// Where the two windows of each block start.
+    pub windows: Vec<[usize; 2]>,
+    /// Pairs of samples for each pixel.
+    pub pairs: usize,
+    /// For each block and pair: which bytes of the windows go where.
+    pub places: Vec<[u8; 32]>,
+    /// For each block and pair: the weights.
+    pub values: Vec<[i16; 16]>,
+}
+
+const WINDOW: usize = 8;
+
+impl Narrow {
+    /// `None` where the samples of a half do not fit into a window.
+    fn new(rows: &[Row], longest: usize) -> Option<Self> {
+        let pairs = longest.div_ceil(2);
+        let blocks = rows.len() / BLOCK;
+        let mut this = Self {
+            windows: vec![[0; 2]; blocks],
+            pairs,
+            // a byte with its top bit set is a zero
+            places: vec![[0x80; 32]; blocks * pairs],
+            values: vec![[0; 16]; blocks * pairs],
+        };
+        for (i, half) in rows.chunks_exact(BLOCK / 2).enumerate() {
+            let used = half.iter().filter(|row| !row.values.is_empty());
+            let window = used.map(|row| row.start).min().unwrap_or(0);
+            this.windows[i / 2][i % 2] = window;
+            for (pixel, row) in half.iter().enumerate() {
+                for (tap, value) in row.values.iter().enumerate() {
+                    let sample = row.start + tap - window;
+                    if sample >= WINDOW {
+                        return None;
+                    }
+                    let (block, lane) = (i / 2 * pairs + tap / 2, i % 2 * 8 + pixel * 2 + tap % 2);
+                    this.values[block][lane] = *value;
+                    this.places[block][2 * lane] = 2 * sample as u8;
+                    this.places[block][2 * lane + 1] = 2 * sample as u8 + 1;
+                }
+            }
+        }
+        Some(this)
     }
 }
 

@@ -16,7 +16,7 @@ pub use axis::Filter;
 pub(crate) use axis::{Grid, Span};
 pub(crate) use color::Matrix;
 
-use axis::{ONE, Weights};
+use axis::{BLOCK, ONE, Weights};
 use rows::{Mix, POINT, Sample, mix_columns, mix_rows, widen};
 
 /// What the samples of a picture mean.
@@ -147,10 +147,10 @@ impl Plane {
     /// Row `i` of the output, at the width of the source.
     fn mix(&self, rows: &Rows, i: usize, mixed: &mut Vec<i16>) {
         let count = self.cols.used.len() * self.components;
-        let slack = self.cols.taps * self.components;
-        if mixed.len() != count + slack {
+        let length = self.cols.row_length() * self.components;
+        if mixed.len() != length {
             mixed.clear();
-            mixed.resize(count + slack, 0);
+            mixed.resize(length, 0);
         }
         match rows {
             Rows::Bytes(rows) => self.mix_samples(rows, i, &mut mixed[..count]),
@@ -183,12 +183,12 @@ impl Plane {
         if self.cols.is_copy {
             std::mem::swap(&mut lane.pixels, &mut lane.samples);
         } else {
-            lane.pixels.resize(width, 0);
+            lane.pixels.resize(width.next_multiple_of(BLOCK), 0);
             mix_columns(
                 &lane.samples,
                 &self.cols,
                 self.black.into(),
-                &mut lane.pixels[..width],
+                &mut lane.pixels,
             );
         }
     }
@@ -253,10 +253,10 @@ mod tests {
         for (real, out) in [(97, 41), (400, 13), (9, 70), (2000, 9)] {
             let weights = Weights::new(Filter::Bilinear, span(real, out), Grid::full(real));
             let mut row: Vec<i16> = noise(real, 1 << 15).iter().map(|n| *n as i16).collect();
-            row.resize(real + weights.taps, 0);
-            let mut made = [vec![0; out], vec![1; out]];
+            row.resize(weights.row_length(), 0);
+            let mut made = [0, 1].map(|start| vec![start; out.next_multiple_of(BLOCK)]);
             mix_columns(&row, &weights, 2048, &mut made[0]);
-            mix_columns_plain(&row, &weights, 2048, 0, &mut made[1]);
+            mix_columns_plain(&row, &weights, 2048, &mut made[1]);
             assert_eq!(made[0], made[1], "{real} to {out}");
         }
     }

@@ -6,7 +6,7 @@ use super::axis::{WEIGHT_BITS, Weights};
 
 /// Bits behind the point between the passes.
 pub(super) const POINT: u32 = 7;
-const HALF: i32 = 1 << (WEIGHT_BITS - 1);
+pub(super) const HALF: i32 = 1 << (WEIGHT_BITS - 1);
 
 /// A sample as the decoder stores it: a byte, or 9 to 15 bits in two.
 pub(super) trait Sample: Copy + Into<i32> {
@@ -59,14 +59,19 @@ pub(super) fn mix_rows<S: Sample>(rows: &[&[S]], mix: &Mix, out: &mut [i16]) {
 }
 
 pub(super) fn mix_rows_plain<S: Sample>(rows: &[&[S]], mix: &Mix, out: &mut [i16]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let sum = rows
-            .iter()
-            .zip(mix.weights)
-            .fold(mix.init, |sum, (row, weight)| {
-                sum + row[i].into() * i32::from(*weight)
-            });
-        *out = (sum >> mix.shift) as i16;
+    // sums that stay in registers, for compilers that know how
+    const LANES: usize = 64;
+    for (block, out) in out.chunks_mut(LANES).enumerate() {
+        let mut sums = [mix.init; LANES];
+        for (row, weight) in rows.iter().zip(mix.weights) {
+            let samples = &row[block * LANES..][..out.len()];
+            for (sum, sample) in sums.iter_mut().zip(samples) {
+                *sum += (*sample).into() * i32::from(*weight);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = (sum >> mix.shift) as i16;
+        }
     }
 }
 
@@ -77,8 +82,8 @@ pub(super) fn widen<S: Sample>(row: &[S], depth: u32, out: &mut [i16]) {
     }
 }
 
-/// Output pixels of a row, which has `weights.taps` zeros behind its end; `black` is what lies around
-/// the picture.
+/// Output pixels of a row, whole blocks of them; `black` is what lies around the picture. The row has
+/// [`Weights::row_length`] samples.
 pub(super) fn mix_columns(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -86,26 +91,16 @@ pub(super) fn mix_columns(row: &[i16], weights: &Weights, black: i32, out: &mut 
         unsafe { super::avx2::mix_columns(row, weights, black, out) };
         return;
     }
-    mix_columns_plain(row, weights, black, 0, out);
+    mix_columns_plain(row, weights, black, out);
 }
 
-/// The output pixels from number `first` on.
-pub(super) fn mix_columns_plain(
-    row: &[i16],
-    weights: &Weights,
-    black: i32,
-    first: usize,
-    out: &mut [i16],
-) {
-    for (i, out) in out.iter_mut().enumerate().skip(first) {
+pub(super) fn mix_columns_plain(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
+    for (i, out) in out.iter_mut().enumerate() {
         let (samples, values) = weights.row(i);
-        let init = weights.fills[i] * black + HALF;
-        let sum = row[samples]
-            .iter()
-            .zip(values)
-            .fold(init, |sum, (sample, weight)| {
-                sum + i32::from(*sample) * i32::from(*weight)
-            });
+        let samples = row[samples].iter().zip(values);
+        let sum = samples.fold(weights.fills[i] * black + HALF, |sum, (sample, weight)| {
+            sum + i32::from(*sample) * i32::from(*weight)
+        });
         *out = (sum >> WEIGHT_BITS) as i16;
     }
 }

@@ -1,6 +1,8 @@
 //! A clip in the making: frames are turned, resized and put in their places as they are decoded.
 
+use std::alloc::{Layout, alloc_zeroed};
 use std::path::Path;
+use std::ptr::slice_from_raw_parts_mut;
 
 use crate::clip::Clip;
 use crate::convert::{Plan, View, flatten};
@@ -74,7 +76,7 @@ impl<'a> Builder<'a> {
         let shape = [self.order.len(), height, width, self.view.channels()];
         let frame_bytes = clip_bytes(shape)? / self.order.len();
         if self.pixels.is_empty() {
-            reserve(self.path, &mut self.pixels, frame_bytes * self.order.len())?;
+            self.pixels = zeros(self.path, frame_bytes * self.order.len())?;
         }
         let number = self.order.get(self.done).map(|(number, _)| *number);
         let mut shown: Option<usize> = None;
@@ -159,9 +161,16 @@ fn plan_for<'p>(
     Ok(kept.insert(plan))
 }
 
-fn reserve(path: &Path, pixels: &mut Vec<u8>, bytes: usize) -> Result<()> {
-    let reserved = pixels.try_reserve_exact(bytes);
-    reserved.map_err(|_| Error::media(path, format!("no memory for a clip of {bytes} bytes")))?;
-    pixels.resize(bytes, 0);
-    Ok(())
+/// Zeros that the system hands out page by page as they are written to.
+fn zeros(path: &Path, bytes: usize) -> Result<Vec<u8>> {
+    let fail = || Error::media(path, format!("no memory for a clip of {bytes} bytes"));
+    let layout = Layout::array::<u8>(bytes).map_err(|_| fail())?;
+    // SAFETY: a clip has bytes; the box gets the memory as it was asked for
+    unsafe {
+        let start = alloc_zeroed(layout);
+        if start.is_null() {
+            return Err(fail());
+        }
+        Ok(Box::from_raw(slice_from_raw_parts_mut(start, bytes)).into_vec())
+    }
 }
