@@ -13,7 +13,7 @@ from media.readers import Frames
 
 LEAST_DB = 26.0
 """PSNR against swscale's bilinear filter. Libraries differ by 34 to 60 dB in their filters."""
-STILL = 0.02
+STILL = 0.05
 """Mean square below which two outlines are one."""
 NEAR = 2
 """Frames on each side among which the one asked for must be the nearest."""
@@ -59,8 +59,8 @@ def nearest(frame: Frames, i: int, near: dict[int, Frames]) -> int:
     far = error(own, outlines[i])
     for j, other in outlines.items():
         apart = error(other, outlines[i])
-        # what stands still may be either; what moves is nearer to its own place
-        if apart > STILL and far - error(own, other) > apart / 4:
+        # what stands still may be either; a reader's own filter moves all errors alike
+        if apart > STILL and error(own, other) < far / 4:
             return j
     return i
 

@@ -46,7 +46,7 @@ class Case(NamedTuple):
         return "fastvd, first time" if self.name == "open" else "fastvd"
 
 
-def _clip_target(file: str, threads: int) -> Target:
+def _clip_target(file: str) -> Target:
     if file == MPEG4:
         return 1.6, 2.5
     if file == MJPEG:
@@ -65,7 +65,7 @@ def _clip_cases() -> list[Case]:
         for file in files:
             for threads in (1, 0):
                 starts = FEWER_STARTS.get(file, STARTS)
-                target = _clip_target(file, threads)
+                target = _clip_target(file)
                 cases.append(Case(f"clip{size}", file, threads, target, size, starts, 3))
     return cases
 
@@ -86,7 +86,7 @@ def _whole_cases() -> list[Case]:
 
 CASES = [
     *_clip_cases(),
-    *(Case("kept64", f, 1, _clip_target(f, 1), 64, STARTS, 3) for f in (H264, NASA, MPEG4)),
+    *(Case("kept64", f, 1, _clip_target(f), 64, STARTS, 3) for f in (H264, NASA, MPEG4)),
     *(Case("open", f, 1, (1.0, 2.0), starts=STARTS) for f in (H264, NASA, MPEG4)),
     *_whole_cases(),
     Case("many64", SHORT, 0, (1.6, 2.5), 64, rounds=5),

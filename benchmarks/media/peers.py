@@ -106,6 +106,7 @@ class Workers:
         for worker in self.running.values():
             worker.requests.close()
             worker.process.wait()
+            worker.answers.close()
         self.running.clear()
 
 

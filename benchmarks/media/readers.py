@@ -35,8 +35,6 @@ class Reader(Protocol):
 class PyAv:
     """One seek, then frames in turn, with one reformatter."""
 
-    drops = False
-
     def __init__(self, path: Path, size: int | None, threads: int) -> None:
         import av
         from av.video.reformatter import VideoReformatter
@@ -65,7 +63,7 @@ class PyAv:
                 break
         return np.stack(found)
 
-    def frames(self, wanted: set[int]) -> Iterator[Any]:
+    def frames(self, wanted: set[int]) -> Iterator[Any]:  # noqa: ARG002  PyAvSkip's needs it
         return self.container.decode(self.stream)
 
     def whole(self) -> Iterator[Frames]:
@@ -265,7 +263,7 @@ def _known(path: Path) -> tuple[float, int, tuple[int, int]]:
 class Fastvd:
     """The public functions; each finds the file's frame table again."""
 
-    def __init__(self, path: Path, size: int | None, threads: int) -> None:
+    def __init__(self, path: Path, size: int | None, _threads: int) -> None:
         from fastvd import media
 
         self.media, self.path, self.size = media, path, size
