@@ -10,7 +10,7 @@ import argparse
 import fnmatch
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,30 +77,18 @@ def test_best_peer_is_the_quickest_at_its_best() -> None:
         "quick": [[4.0, 4.0], [6.0, 2.0]],
     }
     times = {Entry(r, "clip", 1): Times(taken, taken) for r, taken in seconds.items()}
-    record = make_record(case, [[0], [1]], times, {})
+    record = make_record(case, 2, times, {})
     assert record["peers"]["quick"]["ms"] == 3000
     assert (record["best_peer"], record["ratio"]) == ("quick", 2.0)
 
 
-def measure(cases: Iterable[Case], readers: list[str], folder: Path, python: Path) -> Iterable[Any]:
-    """Yield the record of each case."""
-    for case in cases:
-        path = find_file(case.file, folder)
-        # processes that have read large files do not slow the next case
-        with workers(python) as started:
-            yield compare(case, path, readers, started)
-
-
 def line(record: dict[str, Any]) -> str:
     """Return a case's figures as one line."""
-    shown = [f"{name} {peer['ms']:g} ({peer['cpu_ms']:g})" for name, peer in _sorted(record)]
+    ranked = sorted(record["peers"].items(), key=lambda item: item[1]["ms"])
+    shown = [f"{name} {peer['ms']:g} ({peer.get('cpu_ms', '-')})" for name, peer in ranked]
     wrong = [f"{name}: {text}" for name, text in record["wrong"].items()]
     head = f"{record['case']}: {record['ratio']}x of {record['best_peer']}, must {record['must']}"
     return "\n    ".join([head, "ms (CPU ms): " + ", ".join(shown), *wrong])
-
-
-def _sorted(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return sorted(record["peers"].items(), key=lambda item: item[1]["ms"])
 
 
 def main() -> int:
@@ -119,12 +107,14 @@ def main() -> int:
     print(f"readers: {readers}; {installed}", flush=True)
     wanted = QUICK if arguments.quick else CASES
     cases = [case for case in wanted if fnmatch.fnmatch(case.title, f"{arguments.only}*")]
+    files = {case.file: find_file(case.file, arguments.folder) for case in cases}
     start = time.perf_counter()
-    for record in measure(cases, readers, arguments.folder, python):
-        print(f"[{time.perf_counter() - start:.0f} s] {line(record)}", flush=True)
-        if not arguments.no_record:
-            record["versions"] = installed
-            draw(write_records([record], packages=["av", "numpy"]))
+    with workers(python) as started:
+        for case in cases:
+            record = compare(case, files[case.file], readers, started) | {"versions": installed}
+            print(f"[{time.perf_counter() - start:.0f} s] {line(record)}", flush=True)
+            if not arguments.no_record:
+                draw(write_records([record], packages=["av", "numpy"]))
     return 0
 
 

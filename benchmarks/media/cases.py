@@ -57,17 +57,22 @@ def _clip_target(file: str) -> Target:
 
 
 def _clip_cases() -> list[Case]:
-    cases = []
-    for size, files in {
-        64: (H264, NASA, H264_HD, HEVC_HD, VP9, AV1, MPEG4, MJPEG),
-        256: (H264, NASA, H264_HD, HEVC_HD, VP9, AV1),
-    }.items():
-        for file in files:
-            for threads in (1, 0):
-                starts = FEWER_STARTS.get(file, STARTS)
-                target = _clip_target(file)
-                cases.append(Case(f"clip{size}", file, threads, target, size, starts, 3))
-    return cases
+    long = (H264, NASA, H264_HD, HEVC_HD, VP9, AV1)
+    jobs = [("clip64", file, threads) for file in (*long, MPEG4, MJPEG) for threads in (1, 0)]
+    jobs += [("clip256", file, 1) for file in long]
+    jobs += [("kept64", file, 1) for file in (H264, NASA, MPEG4)]
+    return [
+        Case(
+            name,
+            file,
+            threads,
+            _clip_target(file),
+            int(name[4:]),
+            FEWER_STARTS.get(file, STARTS),
+            rounds=3,
+        )
+        for name, file, threads in jobs
+    ]
 
 
 def _whole_cases() -> list[Case]:
@@ -86,7 +91,6 @@ def _whole_cases() -> list[Case]:
 
 CASES = [
     *_clip_cases(),
-    *(Case("kept64", f, 1, _clip_target(f), 64, STARTS, 3) for f in (H264, NASA, MPEG4)),
     *(Case("open", f, 1, (1.0, 2.0), starts=STARTS) for f in (H264, NASA, MPEG4)),
     *_whole_cases(),
     Case("many64", SHORT, 0, (1.6, 2.5), 64, rounds=5),

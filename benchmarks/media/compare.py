@@ -18,8 +18,10 @@ CHECKED = 3
 """Starts, or files of many, whose frames are checked."""
 LOOKED_AT = 8
 """Frames of a whole file that are checked."""
+FAR_OUT = 2.5
+"""A peer that needs so many times what the best one needs, when checked, takes no turns."""
 IN_REACH = 1.5
-"""A peer that needs so many times what the best one needs in the first round is left out after."""
+"""The same for the turns after the first round."""
 
 
 class Entry(NamedTuple):
@@ -28,6 +30,10 @@ class Entry(NamedTuple):
     reader: str
     job: str
     threads: int
+
+
+class WrongError(Exception):
+    """A reader does not give the frames that it was asked for."""
 
 
 class Times(NamedTuple):
@@ -40,15 +46,24 @@ class Times(NamedTuple):
 def compare(case: Case, path: Path, readers: Iterable[str], workers: Workers) -> dict[str, Any]:
     """Return the record of a case; ``readers`` are ours and the peers'."""
     clips = _clips(case, path)
-    entries, faults = [], {}
+    tried: dict[Entry, Times] = {}
+    faults = {}
     for reader in readers:
         if reader == "fastvd, first time" and case.job not in ("clip", "open", "many"):
             continue
-        entry, faults[reader] = _check(case, path, reader, clips, workers)
-        if not faults[reader]:
-            entries.append(entry)
-    times = _take_turns(case, path, entries, clips, workers)
-    return make_record(case, clips, times, {name: text for name, text in faults.items() if text})
+        try:
+            entry, seconds = _check(case, path, reader, clips, workers)
+            tried[entry] = Times([seconds], [seconds])
+        except WrongError as error:
+            faults[reader] = str(error)
+    times = _take_turns(case, path, _in_reach(tried, FAR_OUT), clips, workers)
+    record = make_record(case, len(clips[0]), times, faults)
+    # one pass over the first starts is all that is known of those far out
+    scale = 1e3 / len(clips[0]) if case.job == "many" else 1e3
+    for entry in tried.keys() - times.keys():
+        ms = _round(scale * statistics.mean(tried[entry].wall[0]))
+        record["peers"][entry.reader] = {"ms": ms, "rounds": 0}
+    return record
 
 
 def _clips(case: Case, path: Path) -> list[list[int]]:
@@ -75,24 +90,22 @@ def _count(path: Path) -> int:
 
 def _check(
     case: Case, path: Path, reader: str, clips: list[list[int]], workers: Workers
-) -> tuple[Entry, str]:
-    """The quickest way in which a reader does the job, and what is wrong with it."""
-    ways = [(case.job, t) for t in {case.threads, 1}]
+) -> tuple[Entry, list[float]]:
+    """The quickest way in which a reader does the job, and seconds; WrongError for a fault."""
+    ways = [(case.job, threads) for threads in sorted({case.threads, 1})]
     if case.job == "many":
         ways = [("threads", 0), ("processes", 0)]
-    quickest, entry = float("inf"), Entry(reader, *ways[0])
-    for job, threads in ways:
-        tried = Entry(reader, job, threads)
-        seconds = 0.0
+    tried: dict[Entry, list[float]] = {}
+    for way in ways:
+        entry = Entry(reader, *way)
+        tried[entry] = []
         for numbers in clips[:CHECKED]:
-            answer = _ask(tried, case, path, numbers, workers, is_output_wanted=True)
+            answer = _ask(entry, case, path, numbers, workers, is_output_wanted=True)
             text = answer.error or _fault(case, path, numbers, answer)
             if text:
-                return tried, text
-            seconds += _ask(tried, case, path, numbers, workers).wall
-        if seconds < quickest:
-            quickest, entry = seconds, tried
-    return entry, ""
+                raise WrongError(text)
+            tried[entry].append(answer.wall)
+    return min(tried.items(), key=lambda item: sum(item[1]))
 
 
 def _ask(
@@ -151,15 +164,15 @@ def _take_turns(
                     raise RuntimeError(f"{case.title}: {entry.reader}: {answer.error}")
                 times[entry].wall[-1].append(answer.wall)
                 times[entry].cpu[-1].append(answer.cpu)
-        turns = _in_reach(turns, times)
+        turns = _in_reach(times, IN_REACH)
     return times
 
 
-def _in_reach(turns: list[Entry], times: dict[Entry, Times]) -> list[Entry]:
-    first = {entry: sum(times[entry].wall[0]) for entry in turns}
-    peers = [taken for entry, taken in first.items() if not is_ours(entry.reader)]
-    limit = IN_REACH * min(peers, default=0.0)
-    return [e for e in turns if is_ours(e.reader) or first[e] <= limit]
+def _in_reach(times: dict[Entry, Times], factor: float) -> list[Entry]:
+    first = {entry: sum(taken.wall[0]) for entry, taken in times.items()}
+    peers = [seconds for entry, seconds in first.items() if not is_ours(entry.reader)]
+    limit = factor * min(peers, default=0.0)
+    return [entry for entry in times if is_ours(entry.reader) or first[entry] <= limit]
 
 
 def is_ours(reader: str) -> bool:
@@ -168,11 +181,11 @@ def is_ours(reader: str) -> bool:
 
 
 def make_record(
-    case: Case, clips: list[list[int]], times: dict[Entry, Times], faults: dict[str, str]
+    case: Case, numbers: int, times: dict[Entry, Times], faults: dict[str, str]
 ) -> dict[str, Any]:
     """Reduce the times of a case; a start's time is its quickest, a ratio that of whole rounds."""
     # many: one call reads a clip of each file
-    scale = 1e3 / len(clips[0]) if case.job == "many" else 1e3
+    scale = 1e3 / numbers if case.job == "many" else 1e3
     ours = next((t for entry, t in times.items() if entry.reader == case.ours), None)
     peers = {}
     for entry, taken in times.items():
@@ -195,7 +208,7 @@ def make_record(
         "job": case.name,
         "file": case.file,
         "threads": case.threads or "all",
-        "starts": len(clips),
+        "starts": case.starts,
         "ours": case.ours,
         "peers": peers,
         "wrong": faults,

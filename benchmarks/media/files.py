@@ -70,7 +70,8 @@ def find_file(name: str, folder: Path) -> Path:
     made = folder / hashlib.sha256(repr(RECIPES | SHORT_RECIPES).encode()).hexdigest()[:8]
     if not all((made / each).exists() for each in _names(name)):
         # SVT-AV1 gives the process real-time priority where it may, for as long as that lives
-        settings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        paths = str(Path(__file__).parents[1])
+        settings = {**os.environ, "PYTHONPATH": paths, "SVT_LOG": "1"}
         command = [sys.executable, "-m", "media.files", name, str(made)]
         subprocess.run(command, env=settings, check=True)
     return made / name

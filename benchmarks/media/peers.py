@@ -84,6 +84,8 @@ class Workers:
         key = request.reader.split(",")[0], request.threads
         if key not in self.running or self.running[key].process.poll() is not None:
             self.running[key] = self._start(*key)
+            # the first call imports the library
+            self.running[key].ask(request)
         return self.running[key].ask(request)
 
     def _start(self, library: str, threads: int) -> Worker:
