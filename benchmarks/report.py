@@ -74,11 +74,30 @@ def recipe_row(record: Record) -> list[str]:
     ]
 
 
+def media_row(record: Record) -> list[str]:
+    """One line of the table of video reading."""
+    peers, best = record["peers"], record["best_peer"]
+    # where no peer gives the right frames there is nothing to be faster than
+    theirs = [f"{best} {peers[best]['ms']:g} ms", f"{record['ratio']:.2f}x"] if best else ["", ""]
+    return [
+        record["job"],
+        record["file"],
+        "one" if record["threads"] == 1 else "all",
+        f"{peers[record['ours']]['ms']:g} ms",
+        *theirs,
+        f"{record['must']:g}x",
+    ]
+
+
 # how the records of a suite look in the README: column titles, then a row a record
 TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
     "train_step": (
         ["network, pass", "clips", "fastvd", "faster, same allocator", "faster, as installed"],
         train_step_row,
+    ),
+    "media": (
+        ["job", "file", "cores", "fastvd", "best peer", "faster", "target"],
+        media_row,
     ),
     "recipe": (["demo", "coherent clips", "training and drawing"], recipe_row),
 }

@@ -1,0 +1,41 @@
+"""A picture of the record: how many times faster than the best peer, case by case."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+ROW_INCHES = 0.19
+
+
+def draw(results: Path) -> Path | None:
+    """Write the plot of a device's record beside it."""
+    records = [r for r in json.loads(results.read_text()) if r["suite"] == "media" and r["ratio"]]
+    if not records:
+        return None
+    figure = Figure(figsize=(8, 1 + ROW_INCHES * len(records)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(records))
+    ratios = [r["ratio"] for r in records]
+    colors = ["tab:green" if r["ratio"] >= r["must"] else "tab:red" for r in records]
+    axes.barh(rows, ratios, color=colors, height=0.7)
+    axes.plot([r["must"] for r in records], rows, "k|", label="must")
+    axes.plot([r["aim"] for r in records], rows, "|", color="grey", label="aim")
+    for row, record in zip(rows, records, strict=True):
+        axes.text(record["ratio"], row, f" {record['ratio']:g}x {record['best_peer']}", va="center")
+    axes.set_yticks(rows, [r["case"] for r in records])
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel(f"times faster than the best peer, {records[0]['device']}")
+    axes.legend(loc="lower right")
+    _shrink(axes)
+    path = results.with_name(f"{results.stem}-media.png")
+    figure.savefig(path, dpi=80)
+    return path
+
+
+def _shrink(axes: Any) -> None:
+    for text in [*axes.texts, *axes.get_yticklabels()]:
+        text.set_fontsize(7)
+    axes.margins(y=0.01)
