@@ -4,8 +4,9 @@
 //! of them (fields, hidden frames, missing times, damage), the file is decoded instead.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
-use crate::ffmpeg::{Input, Packet};
+use crate::ffmpeg::{Facts, Input, Packet};
 use crate::limits::MAX_FRAMES;
 use crate::source::stream::Stream;
 use crate::{Error, Result};
@@ -33,7 +34,22 @@ pub struct Index {
     pub(crate) can_skip: bool,
 }
 
+/// What is known of a file's video.
+#[derive(Debug, Default)]
+pub(crate) struct Track {
+    pub facts: Arc<Facts>,
+    pub index: Index,
+    /// The first packets.
+    head: Vec<Row>,
+    /// Whether a file opened by its header gives the same packets.
+    is_header_enough: OnceLock<bool>,
+}
+
+/// Packets by which a file that was opened by its header is known again.
+const HEAD_ROWS: usize = 64;
+
 /// What one packet tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     pts: i64,
     dts: Option<i64>,
@@ -42,21 +58,77 @@ struct Row {
     is_discarded: bool,
 }
 
-impl Index {
-    /// The table of an open file, which is read to its end.
-    pub(crate) fn build(input: &mut Input) -> Result<Self> {
-        match scan(input)?.and_then(|rows| Self::from_rows(&rows)) {
+impl Track {
+    /// Reads the open file to its end.
+    pub fn of(input: &mut Input) -> Result<Self> {
+        let rows = scan(input)?.unwrap_or_default();
+        let facts = Arc::clone(&input.facts);
+        let (index, head) = match Index::from_rows(&rows) {
             Some(mut index) => {
-                index.can_skip = matches!(input.codec(), "h264" | "hevc" | "mpeg4");
-                Ok(index)
+                index.can_skip = matches!(facts.codec(), "h264" | "hevc" | "mpeg4");
+                (index, rows.into_iter().take(HEAD_ROWS).collect())
             }
-            None => Self::by_decoding(input.path()),
-        }
+            None => (Index::by_decoding(input.path())?, Vec::new()),
+        };
+        Ok(Self {
+            facts,
+            index,
+            head,
+            is_header_enough: OnceLock::new(),
+        })
     }
 
+    /// Opens the file again, by its header where that is enough; or goes back to the start of the
+    /// `opened` one that was read.
+    pub fn open(&self, path: &Path, opened: Option<Input>) -> Result<Input> {
+        let start = self.head.first().map(|row| row.dts.unwrap_or(row.pts));
+        if let Some((mut input, start)) = opened.zip(start)
+            && input.seek(start).is_ok()
+        {
+            return Ok(input);
+        }
+        let is_enough = match self.is_header_enough.get() {
+            Some(known) => *known,
+            None => *self.is_header_enough.get_or_init(|| self.try_header(path)),
+        };
+        if is_enough && let Some(input) = Input::open_known(path, &self.facts)? {
+            return Ok(input);
+        }
+        Input::open(path)
+    }
+
+    fn try_header(&self, path: &Path) -> bool {
+        let Ok(Some(mut input)) = Input::open_known(path, &self.facts) else {
+            return false;
+        };
+        let Ok(mut packet) = Packet::new(path) else {
+            return false;
+        };
+        let mut is_next = |row: &Row| {
+            let is_read = matches!(input.read(&mut packet), Ok(true));
+            is_read && Row::of(&packet).as_ref() == Some(row)
+        };
+        !self.head.is_empty() && self.head.iter().all(&mut is_next)
+    }
+}
+
+impl Row {
+    /// `None` without a time.
+    fn of(packet: &Packet) -> Option<Self> {
+        Some(Self {
+            pts: packet.pts()?,
+            dts: packet.dts(),
+            duration: packet.duration(),
+            is_key: packet.is_key(),
+            is_discarded: packet.is_discarded(),
+        })
+    }
+}
+
+impl Index {
     /// The table by decoding the whole file; frames are then reached from the file's start only.
     pub(crate) fn by_decoding(path: &Path) -> Result<Self> {
-        let mut stream = Stream::open(path)?;
+        let mut stream = Stream::new(Input::open(path)?)?;
         let mut index = Self::default();
         while stream.next_frame()? {
             let next = index.times.last().map_or(0, |last| last + 1);
@@ -131,10 +203,10 @@ impl Index {
 
 /// Reads all packets. `None` where a packet may not be exactly one frame, or its time is missing.
 fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
-    let codec = input.codec();
+    let codec = input.facts.codec();
     let is_one_to_one = match codec {
-        "h264" | "hevc" => input.is_progressive(),
-        "mpeg4" => input.reorder_delay() == 0,
+        "h264" | "hevc" => input.facts.is_progressive(),
+        "mpeg4" => input.facts.reorder_delay() == 0,
         "vp8" | "vp9" | "av1" | "mjpeg" | "prores" | "ffv1" | "png" => true,
         _ => false,
     };
@@ -149,7 +221,7 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
             Ok(false) => return Ok(Some(rows)),
             Err(_) => return Ok(None),
         }
-        let Some(pts) = packet.pts() else {
+        let Some(row) = Row::of(&packet) else {
             return Ok(None);
         };
         if packet.is_corrupt() || !is_one_frame(codec, packet.bytes()) {
@@ -159,13 +231,7 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
             let reason = format!("has more than {MAX_FRAMES} frames");
             return Err(Error::media(input.path(), reason));
         }
-        rows.push(Row {
-            pts,
-            dts: packet.dts(),
-            duration: packet.duration(),
-            is_key: packet.is_key(),
-            is_discarded: packet.is_discarded(),
-        });
+        rows.push(row);
     }
 }
 

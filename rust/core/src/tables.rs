@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, SystemTime};
 
-use crate::index::Index;
+use crate::index::Track;
 use crate::{Error, Result};
 
 /// Cost of all tables that are kept, in frames: 12 bytes each, 44 for one where decoding may start.
@@ -23,7 +23,7 @@ static TABLES: LazyLock<Mutex<Tables>> = LazyLock::new(Mutex::default);
 
 #[derive(Default)]
 struct Tables {
-    by_path: HashMap<PathBuf, (Identity, Arc<Index>)>,
+    by_path: HashMap<PathBuf, (Identity, Arc<Track>)>,
     /// The oldest first.
     order: VecDeque<PathBuf>,
     cost: usize,
@@ -31,35 +31,51 @@ struct Tables {
 
 /// What tells a file from another one that has its name later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
+pub(crate) struct Identity {
     bytes: u64,
     modified: Option<SystemTime>,
     /// Device and number of the file, and when either or the content changed.
     node: (u64, u64, i64, i64),
 }
 
-/// The table of the file at `path`, made by `make` where it is not at hand.
-pub(crate) fn table_of(path: &Path, make: impl FnOnce() -> Result<Index>) -> Result<Arc<Index>> {
+/// What is known of the file at `path`, made by `make` where it is not at hand, and what tells the
+/// file from another.
+pub(crate) fn track_of(
+    path: &Path,
+    make: impl FnOnce() -> Result<Track>,
+) -> Result<(Identity, Arc<Track>)> {
     let meta = fs::metadata(path).map_err(|e| Error::io(path, e))?;
     let identity = Identity::of(&meta);
-    // a thread that failed left whole tables behind
-    let tables = || TABLES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(index) = tables().find(path, &identity) {
-        return Ok(index);
+    // a lock that a fork left held for ever must not stop us: then tables are made again
+    if let Some(track) = try_lock(&TABLES).and_then(|tables| tables.find(path, &identity)) {
+        return Ok((identity, track));
     }
-    let index = Arc::new(make()?);
+    let track = Arc::new(make()?);
     let is_settled = identity
         .modified
         .and_then(|time| time.elapsed().ok())
         .is_some_and(|age| age > SETTLED);
-    if is_settled {
-        tables().keep(path, identity, &index);
+    if is_settled && let Some(mut tables) = try_lock(&TABLES) {
+        tables.keep(path, identity.clone(), &track);
     }
-    Ok(index)
+    Ok((identity, track))
 }
 
-fn cost(index: &Index) -> usize {
-    index.times.len() + FRAMES_PER_TABLE
+/// The lock, if it comes free within a millisecond or so: nobody holds it for longer.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..1000 {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            // a thread that failed left whole tables behind
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}
+
+fn cost(track: &Track) -> usize {
+    track.index.times.len() + FRAMES_PER_TABLE
 }
 
 impl Identity {
@@ -73,17 +89,17 @@ impl Identity {
 }
 
 impl Tables {
-    fn find(&self, path: &Path, identity: &Identity) -> Option<Arc<Index>> {
-        let (known, index) = self.by_path.get(path)?;
-        (known == identity).then(|| Arc::clone(index))
+    fn find(&self, path: &Path, identity: &Identity) -> Option<Arc<Track>> {
+        let (known, track) = self.by_path.get(path)?;
+        (known == identity).then(|| Arc::clone(track))
     }
 
-    fn keep(&mut self, path: &Path, identity: Identity, index: &Arc<Index>) {
+    fn keep(&mut self, path: &Path, identity: Identity, track: &Arc<Track>) {
         self.forget(path);
-        self.cost += cost(index);
+        self.cost += cost(track);
         self.order.push_back(path.to_owned());
         self.by_path
-            .insert(path.to_owned(), (identity, Arc::clone(index)));
+            .insert(path.to_owned(), (identity, Arc::clone(track)));
         while self.cost > MAX_KEPT {
             let Some(oldest) = self.order.front().cloned() else {
                 return;
@@ -93,8 +109,8 @@ impl Tables {
     }
 
     fn forget(&mut self, path: &Path) {
-        if let Some((_, index)) = self.by_path.remove(path) {
-            self.cost -= cost(&index);
+        if let Some((_, track)) = self.by_path.remove(path) {
+            self.cost -= cost(&track);
             self.order.retain(|kept| kept != path);
         }
     }
@@ -104,10 +120,10 @@ impl Tables {
 mod tests {
     use super::*;
 
-    fn table(frames: usize) -> Arc<Index> {
-        let mut index = Index::default();
-        index.times.resize(frames, 0);
-        Arc::new(index)
+    fn table(frames: usize) -> Arc<Track> {
+        let mut track = Track::default();
+        track.index.times.resize(frames, 0);
+        Arc::new(track)
     }
 
     fn identity(bytes: u64) -> Identity {

@@ -34,6 +34,9 @@ pub(crate) struct Decoder {
     is_skipping: bool,
 }
 
+// SAFETY: FFmpeg's contexts belong to no thread, and `&mut` lets one thread use them at a time
+unsafe impl Send for Decoder {}
+
 impl Decoder {
     /// A decoder for the video of `input`, on one thread.
     pub fn open(input: &Input) -> Result<Self> {
@@ -41,9 +44,12 @@ impl Decoder {
         let fail = |reason: String| Error::media(input.path(), reason);
         // SAFETY: the codec is null or static; the context is ours, freed by `Drop`
         let mut decoder = unsafe {
-            let codec = (library.call.avcodec_find_decoder)(input.codec_id());
+            let codec = (library.call.avcodec_find_decoder)(input.facts.codec_id());
             if codec.is_null() {
-                return Err(fail(format!("FFmpeg has no decoder for {}", input.codec())));
+                return Err(fail(format!(
+                    "FFmpeg has no decoder for {}",
+                    input.facts.codec()
+                )));
             }
             (
                 Self {
@@ -62,9 +68,11 @@ impl Decoder {
         let mut options = Options::new(library, &[(c"max_pixels", c"64000000")]);
         // SAFETY: context, parameters and codec belong together; the fields are set before opening
         let code = unsafe {
-            let copied =
-                (library.call.avcodec_parameters_to_context)(this.context, input.parameters());
-            set(this.context, layout.pkt_timebase, input.time_base());
+            let copied = (library.call.avcodec_parameters_to_context)(
+                this.context,
+                input.facts.parameters(),
+            );
+            set(this.context, layout.pkt_timebase, input.facts.time_base);
             set(this.context, layout.thread_count, 1 as c_int);
             if copied < 0 {
                 copied

@@ -100,6 +100,9 @@ impl Packet {
     }
 }
 
+// SAFETY: reference counts are atomic, and `&mut` lets one thread use it at a time
+unsafe impl Send for Packet {}
+
 impl Drop for Packet {
     fn drop(&mut self) {
         // SAFETY: the packet is ours, freed once
@@ -181,6 +184,9 @@ impl Frame {
         self.field(self.library.layout.frame.colorspace)
     }
 }
+
+// SAFETY: reference counts are atomic, and `&mut` lets one thread use it at a time
+unsafe impl Send for Frame {}
 
 impl Drop for Frame {
     fn drop(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr;
 
@@ -27,6 +27,8 @@ pub(crate) struct FileIo {
 struct Source {
     file: File,
     bytes: u64,
+    /// Where the next read begins: the file's own position is shared with processes that fork.
+    position: u64,
 }
 
 impl FileIo {
@@ -40,6 +42,7 @@ impl FileIo {
         let mut source = Box::new(Source {
             file,
             bytes: meta.len(),
+            position: 0,
         });
         let opaque = ptr::from_mut(&mut *source).cast();
         // SAFETY: the buffer is from av_malloc, as avio_alloc_context wants it, and belongs to the
@@ -98,9 +101,12 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
         )
     };
     loop {
-        match source.file.read(buffer) {
+        match source.file.read_at(buffer, source.position) {
             Ok(0) => return AVERROR_EOF,
-            Ok(count) => return c_int::try_from(count).unwrap_or(AVERROR_EIO),
+            Ok(count) => {
+                source.position += count as u64;
+                return c_int::try_from(count).unwrap_or(AVERROR_EIO);
+            }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => return AVERROR_EIO,
         }
@@ -111,17 +117,16 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
 unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
     // SAFETY: as in `read`
     let source = unsafe { &mut *opaque.cast::<Source>() };
-    let target = match (whence & !AVSEEK_FORCE, u64::try_from(offset)) {
-        (AVSEEK_SIZE, _) => return i64::try_from(source.bytes).unwrap_or(i64::MAX),
-        (0, Ok(position)) => SeekFrom::Start(position),
-        (1, _) => SeekFrom::Current(offset),
-        (2, _) => SeekFrom::End(offset),
-        _ => return AVERROR_EIO.into(),
+    let target = match whence & !AVSEEK_FORCE {
+        AVSEEK_SIZE => return i64::try_from(source.bytes).unwrap_or(i64::MAX),
+        0 => u64::try_from(offset).ok(),
+        1 => source.position.checked_add_signed(offset),
+        2 => source.bytes.checked_add_signed(offset),
+        _ => None,
     };
-    let position = source
-        .file
-        .seek(target)
-        .ok()
-        .and_then(|p| i64::try_from(p).ok());
-    position.unwrap_or(AVERROR_EIO.into())
+    let Some(position) = target.and_then(|target| i64::try_from(target).ok()) else {
+        return AVERROR_EIO.into();
+    };
+    source.position = position as u64;
+    position
 }

@@ -11,7 +11,7 @@ use super::layout::{LAYOUTS, Layout};
 
 /// `AVRational`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rational {
     pub num: c_int,
     pub den: c_int,
@@ -61,6 +61,9 @@ functions! {
         fn avcodec_find_decoder(c_int) -> *const c_void;
         fn avcodec_get_name(c_int) -> *const c_char;
         fn avcodec_alloc_context3(*const c_void) -> *mut c_void;
+        fn avcodec_parameters_alloc() -> *mut c_void;
+        fn avcodec_parameters_copy(*mut c_void, *const c_void) -> c_int;
+        fn avcodec_parameters_free(*mut *mut c_void);
         fn avcodec_parameters_to_context(*mut c_void, *const c_void) -> c_int;
         fn avcodec_open2(*mut c_void, *const c_void, *mut *mut c_void) -> c_int;
         fn avcodec_free_context(*mut *mut c_void);

@@ -1,6 +1,7 @@
 //! The only place that knows FFmpeg: finds it at run time, and owns what it hands out.
 
 mod decoder;
+mod facts;
 mod handle;
 mod input;
 mod io;
@@ -12,6 +13,7 @@ mod scaler;
 pub use library::open;
 
 pub(crate) use decoder::{Decoder, Received};
+pub(crate) use facts::Facts;
 pub(crate) use handle::{Frame, Packet};
 pub(crate) use input::Input;
 pub(crate) use scaler::Scaler;

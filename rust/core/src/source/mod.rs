@@ -1,6 +1,8 @@
 //! One decoder for each kind of file.
 
 pub(crate) mod builder;
+mod cursor;
 pub mod gif;
+mod kept;
 pub(crate) mod stream;
 pub mod video;

@@ -1,7 +1,5 @@
 //! A video that is being decoded: packets of the file in, frames in display order out.
 
-use std::path::Path;
-
 use crate::Result;
 use crate::ffmpeg::{Decoder, Frame, Input, Packet, Received};
 use crate::index::Entry;
@@ -15,8 +13,8 @@ pub(crate) struct Stream {
     packet: Packet,
     is_fed: bool,
     damaged_in_a_row: usize,
-    /// Times of the frames that are wanted, in order: others are decoded only where one of these
-    /// needs them. Empty: all are wanted.
+    /// Times of the frames that are wanted, in order: those between them and before are decoded only
+    /// where one of these needs them. Empty: all are wanted.
     pub wanted: Vec<i64>,
     /// Whether a packet gave an error.
     pub is_damaged: bool,
@@ -28,11 +26,10 @@ pub(crate) struct Stream {
 const MAX_DAMAGED: usize = 10_000;
 
 impl Stream {
-    /// Opens the file; decoding begins at its start.
-    pub fn open(path: &Path) -> Result<Self> {
-        let input = Input::open(path)?;
+    /// A decoder for a file of which nothing was read yet.
+    pub fn new(input: Input) -> Result<Self> {
         let decoder = Decoder::open(&input)?;
-        let (packet, frame) = (Packet::new(path)?, Frame::new(path)?);
+        let (packet, frame) = (Packet::new(input.path())?, Frame::new(input.path())?);
         Ok(Self {
             input,
             frame,
@@ -88,7 +85,7 @@ impl Stream {
                 return Ok(true);
             }
             // x264 says in the first packet how it erred, and the decoder follows suit (4:4:4)
-            if self.input.codec() == "h264" {
+            if self.input.facts.codec() == "h264" {
                 self.decoder.send(Some(&self.packet));
             }
         }
@@ -108,10 +105,12 @@ impl Stream {
 
     /// Gives the decoder the packet, or the end of the file.
     fn send(&mut self, is_packet: bool) -> bool {
-        let is_unwanted = |pts| self.wanted.binary_search(&pts).is_err();
-        let can_skip = is_packet && !self.wanted.is_empty();
+        // the frames behind the last one may be the first of the next read
+        let last = self.wanted.last().copied();
+        let is_unwanted =
+            |pts| last.is_some_and(|last| pts < last) && self.wanted.binary_search(&pts).is_err();
         self.decoder
-            .skip_non_reference(can_skip && self.packet.pts().is_some_and(is_unwanted));
+            .skip_non_reference(is_packet && self.packet.pts().is_some_and(is_unwanted));
         self.decoder.send(is_packet.then_some(&self.packet))
     }
 

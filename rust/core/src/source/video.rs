@@ -6,14 +6,13 @@ use std::sync::Arc;
 use crate::clip::{Clip, Wanted};
 use crate::convert::View;
 use crate::ffmpeg::Input;
-use crate::index::Index;
+use crate::index::{Index, Track};
 use crate::source::builder::Builder;
+use crate::source::cursor::Cursor;
+use crate::source::kept;
 use crate::source::stream::Stream;
-use crate::tables::table_of;
+use crate::tables::{Identity, track_of};
 use crate::{Error, Result};
-
-/// Frames that are decoded rather than skipped by a seek.
-const SEEK_WORTH: usize = 8;
 
 /// What a file holds.
 #[derive(Clone, Debug)]
@@ -34,12 +33,12 @@ pub struct Info {
 
 /// Counts the frames of a file and tells its format.
 pub fn probe(path: &Path) -> Result<Info> {
-    let mut input = Input::open(path)?;
-    let index = table_of(path, || Index::build(&mut input))?;
-    let (width, height) = input.coded_size();
-    let rotation = input.rotation();
+    let (_, track, _) = look_up(path)?;
+    let (facts, index) = (&track.facts, &track.index);
+    let (width, height) = facts.coded_size();
+    let rotation = facts.rotation;
     let first = index.times.first().copied().unwrap_or(0);
-    let seconds = |ticks: i64| ticks as f64 * input.tick();
+    let seconds = |ticks: i64| ticks as f64 * facts.tick();
     let times: Vec<f64> = index
         .times
         .iter()
@@ -60,8 +59,8 @@ pub fn probe(path: &Path) -> Result<Info> {
             (width, height)
         },
         rotation,
-        codec: input.codec().to_owned(),
-        has_audio: input.has_audio(),
+        codec: facts.codec().to_owned(),
+        has_audio: facts.has_audio,
     })
 }
 
@@ -75,45 +74,66 @@ fn gap(times: &[f64]) -> f64 {
     }
 }
 
-/// Decodes the frames asked for.
-pub fn read(path: &Path, wanted: &Wanted, view: &View) -> Result<Clip> {
-    let mut index = table_of(path, || Index::build(&mut Input::open(path)?))?;
-    loop {
-        let numbers = wanted.resolve(path, index.times.len())?;
-        let ways: &[bool] = if index.can_skip {
-            &[true, false]
-        } else {
-            &[false]
-        };
-        for skips in ways {
-            let mut clip = Builder::new(path, view, &numbers);
-            if decode(path, &index, &mut clip, *skips)? {
-                return clip.finish();
-            }
-        }
-        if !index.is_seekable() {
-            return Err(Error::media(
-                path,
-                "gives other frames each time it is decoded",
-            ));
-        }
-        // the packets promised other frames than the decoder makes, or some are damaged
-        index = Arc::new(Index::by_decoding(path)?);
-    }
+/// What tells the file from others, what is known of it, and the file if it had to be opened for that.
+fn look_up(path: &Path) -> Result<(Identity, Arc<Track>, Option<Input>)> {
+    let mut opened = None;
+    let (identity, track) = track_of(path, || {
+        let input = opened.insert(Input::open(path)?);
+        Track::of(input)
+    })?;
+    Ok((identity, track, opened))
 }
 
-/// Decodes until the clip is complete. `false`: other frames came than the index says, or damaged
-/// ones, which look different after a seek. `skips`: frames that nobody needs are left out.
-fn decode(path: &Path, index: &Index, clip: &mut Builder, skips: bool) -> Result<bool> {
-    let mut cursor = Cursor {
-        stream: Stream::open(path)?,
-        index,
-        at: None,
+/// Decodes the frames asked for.
+pub fn read(path: &Path, wanted: &Wanted, view: &View) -> Result<Clip> {
+    let (identity, track, opened) = look_up(path)?;
+    let numbers = wanted.resolve(path, track.index.times.len())?;
+    let first = numbers.iter().copied().min().unwrap_or(0);
+    let kept = kept::take(path, &identity);
+    let can_retry = kept.is_some() || track.index.can_skip;
+    let mut cursor = match kept {
+        Some(video) => Cursor::kept(video, &track.index, first),
+        None => Cursor::fresh(Stream::new(track.open(path, opened)?)?, &track.index),
     };
-    if skips {
-        cursor.stream.wanted = clip.wanted().map(|number| index.times[number]).collect();
+    let mut clip = Builder::new(path, view, &numbers);
+    let mut is_done = decode(&mut cursor, &mut clip, track.index.can_skip)?;
+    if !is_done && can_retry {
+        cursor = Cursor::fresh(Stream::new(Input::open(path)?)?, &track.index);
+        clip = Builder::new(path, view, &numbers);
+        is_done = decode(&mut cursor, &mut clip, false)?;
     }
-    let rotation = cursor.stream.input.rotation();
+    if is_done {
+        if let Some(video) = cursor.finish() {
+            kept::keep(path, &identity, video);
+        }
+        return clip.finish();
+    }
+    read_by_decoding(path, wanted, view)
+}
+
+/// For a file whose packets promise other frames than the decoder makes, or whose frames are damaged
+/// and look different after a seek.
+fn read_by_decoding(path: &Path, wanted: &Wanted, view: &View) -> Result<Clip> {
+    let index = Index::by_decoding(path)?;
+    let numbers = wanted.resolve(path, index.times.len())?;
+    let mut clip = Builder::new(path, view, &numbers);
+    let mut cursor = Cursor::fresh(Stream::new(Input::open(path)?)?, &index);
+    if decode(&mut cursor, &mut clip, false)? {
+        return clip.finish();
+    }
+    let reason = "gives other frames each time it is decoded";
+    Err(Error::media(path, reason))
+}
+
+/// Decodes until the clip is complete; `false` as in [`Cursor::reach`]. `skips`: frames that nobody
+/// needs are left out.
+fn decode(cursor: &mut Cursor, clip: &mut Builder, skips: bool) -> Result<bool> {
+    cursor.stream.wanted = if skips {
+        clip.wanted().map(|number| cursor.time(number)).collect()
+    } else {
+        Vec::new()
+    };
+    let rotation = cursor.stream.input.facts.rotation;
     while let Some(number) = clip.next_wanted() {
         if !cursor.reach(number)? {
             return Ok(false);
@@ -121,82 +141,4 @@ fn decode(path: &Path, index: &Index, clip: &mut Builder, skips: bool) -> Result
         clip.add(&cursor.stream.frame, rotation)?;
     }
     Ok(true)
-}
-
-/// A place in a file that is being decoded.
-struct Cursor<'a> {
-    stream: Stream,
-    index: &'a Index,
-    at: Option<Place>,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    /// Number of the frame that comes next.
-    next: usize,
-    /// Frames shown before this time are leading ones, which lack their references.
-    since: Option<i64>,
-}
-
-impl Cursor<'_> {
-    /// Decodes frame `number` into the stream's frame; numbers must rise from call to call.
-    fn reach(&mut self, number: usize) -> Result<bool> {
-        let Some(mut place) = self.place_before(number)? else {
-            return Ok(false);
-        };
-        while self.stream.next_frame()? {
-            let pts = self.stream.frame.pts();
-            if pts.zip(place.since).is_some_and(|(pts, since)| pts < since) {
-                continue;
-            }
-            if place.since.is_some() {
-                // leading frames that lack their references are no damage
-                self.stream.is_damaged = false;
-            }
-            let is_damaged = self.stream.is_damaged || self.stream.frame.is_damaged();
-            let came = if self.index.is_seekable() {
-                let found = pts.and_then(|pts| self.index.number_at(pts, place.next));
-                let is_skipping = !self.stream.wanted.is_empty();
-                let is_expected = |came: &usize| {
-                    *came == place.next || is_skipping && (place.next..=number).contains(came)
-                };
-                match found.filter(is_expected) {
-                    Some(came) if !is_damaged => came,
-                    _ => return Ok(false),
-                }
-            } else {
-                place.next
-            };
-            place = Place {
-                next: came + 1,
-                since: None,
-            };
-            self.at = Some(place);
-            if came == number {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Stays where it is, or seeks where that saves frames. `None` if that fails.
-    fn place_before(&mut self, number: usize) -> Result<Option<Place>> {
-        let Some(entry) = self.index.entry_of(number) else {
-            return Ok(Some(self.at.unwrap_or(Place {
-                next: 0,
-                since: None,
-            })));
-        };
-        let first = self.index.times.partition_point(|time| *time < entry.pts);
-        match self.at {
-            Some(place) if first <= place.next + SEEK_WORTH => Ok(Some(place)),
-            _ => {
-                let is_there = self.stream.go_to(entry, self.at.is_none())?;
-                Ok(is_there.then_some(Place {
-                    next: first,
-                    since: Some(entry.pts),
-                }))
-            }
-        }
-    }
 }

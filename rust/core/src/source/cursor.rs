@@ -1,0 +1,127 @@
+//! A place in a video that is being decoded, and the way from there to another frame.
+
+use crate::Result;
+use crate::index::Index;
+use crate::source::kept::Open;
+use crate::source::stream::Stream;
+
+/// Frames that are decoded rather than skipped by a seek.
+const SEEK_WORTH: usize = 8;
+
+/// Where a decoder is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Number of the frame that comes next.
+    next: usize,
+    /// Frames shown before this time are leading ones, which lack their references.
+    since: Option<i64>,
+}
+
+/// A video at some place.
+pub(crate) struct Cursor<'a> {
+    pub stream: Stream,
+    index: &'a Index,
+    at: Option<Place>,
+    /// Whether nothing was decoded yet.
+    is_fresh: bool,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the start of a video that was just opened.
+    pub fn fresh(stream: Stream, index: &'a Index) -> Self {
+        Self {
+            stream,
+            index,
+            at: None,
+            is_fresh: true,
+        }
+    }
+
+    /// At the place where an earlier read ended, if frame `first` is not before it.
+    pub fn kept(video: Open, index: &'a Index, first: usize) -> Self {
+        Self {
+            stream: video.stream,
+            index,
+            at: video.at.filter(|place| place.next <= first),
+            is_fresh: false,
+        }
+    }
+
+    /// Ends the read; the video is good for another one unless it is damaged.
+    pub fn finish(self) -> Option<Open> {
+        let is_good = self.at.is_some() && !self.stream.is_damaged && self.index.is_seekable();
+        is_good.then_some(Open {
+            stream: self.stream,
+            at: self.at,
+        })
+    }
+
+    /// When frame `number` is shown, in ticks.
+    pub fn time(&self, number: usize) -> i64 {
+        self.index.times[number]
+    }
+
+    /// Decodes frame `number` into the stream's frame. `false`: another frame came than the index
+    /// says, or a damaged one, which looks different after a seek.
+    pub fn reach(&mut self, number: usize) -> Result<bool> {
+        let Some(mut place) = self.place_before(number)? else {
+            return Ok(false);
+        };
+        while self.stream.next_frame()? {
+            let pts = self.stream.frame.pts();
+            if pts.zip(place.since).is_some_and(|(pts, since)| pts < since) {
+                continue;
+            }
+            if place.since.is_some() {
+                // leading frames that lack their references are no damage
+                self.stream.is_damaged = false;
+            }
+            let is_damaged = self.stream.is_damaged || self.stream.frame.is_damaged();
+            let came = if self.index.is_seekable() {
+                let found = pts.and_then(|pts| self.index.number_at(pts, place.next));
+                let is_skipping = !self.stream.wanted.is_empty();
+                let is_expected = |came: &usize| {
+                    *came == place.next || is_skipping && (place.next..=number).contains(came)
+                };
+                match found.filter(is_expected) {
+                    Some(came) if !is_damaged => came,
+                    _ => return Ok(false),
+                }
+            } else {
+                place.next
+            };
+            place = Place {
+                next: came + 1,
+                since: None,
+            };
+            self.at = Some(place);
+            if came == number {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Stays where it is, or seeks where that saves frames. `None` if that fails.
+    fn place_before(&mut self, number: usize) -> Result<Option<Place>> {
+        let Some(entry) = self.index.entry_of(number) else {
+            let start = Place {
+                next: 0,
+                since: None,
+            };
+            return Ok(Some(self.at.unwrap_or(start)));
+        };
+        let first = self.index.times.partition_point(|time| *time < entry.pts);
+        match self.at {
+            Some(place) if first <= place.next + SEEK_WORTH => Ok(Some(place)),
+            _ => {
+                let is_there = self.stream.go_to(entry, self.is_fresh)?;
+                self.is_fresh = false;
+                Ok(is_there.then_some(Place {
+                    next: first,
+                    since: Some(entry.pts),
+                }))
+            }
+        }
+    }
+}

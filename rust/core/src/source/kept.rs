@@ -1,0 +1,58 @@
+//! Videos that stay open for the next read: opening a file takes as long as decoding some frames of
+//! it, and a read that goes on where the last one ended needs none before its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
+
+use crate::source::cursor::Place;
+use crate::source::stream::Stream;
+use crate::tables::{Identity, try_lock};
+
+/// Most pixels of all videos that stay open, a frame of each counted: two of 4K, many small ones.
+const MAX_PIXELS: usize = 16 << 20;
+/// Most videos that stay open.
+const MAX_OPEN: usize = 8;
+
+static KEPT: LazyLock<Mutex<Vec<Kept>>> = LazyLock::new(Mutex::default);
+
+struct Kept {
+    path: PathBuf,
+    identity: Identity,
+    pixels: usize,
+    video: Open,
+}
+
+/// A video and where its decoder is.
+pub(crate) struct Open {
+    pub stream: Stream,
+    pub at: Option<Place>,
+}
+
+/// A video that was kept of this very file.
+pub(crate) fn take(path: &Path, identity: &Identity) -> Option<Open> {
+    let mut kept = try_lock(&KEPT)?;
+    let found = kept.iter().position(|one| one.path == path)?;
+    let one = kept.remove(found);
+    (one.identity == *identity).then_some(one.video)
+}
+
+/// Keeps a video that is sound for the next read; those unused for longest make room.
+pub(crate) fn keep(path: &Path, identity: &Identity, video: Open) {
+    let (width, height) = video.stream.input.facts.coded_size();
+    let one = Kept {
+        path: path.to_owned(),
+        identity: identity.clone(),
+        pixels: width * height,
+        video,
+    };
+    let mut out = Vec::new();
+    if let Some(mut kept) = try_lock(&KEPT) {
+        kept.push(one);
+        let total = |kept: &[Kept]| kept.iter().map(|one| one.pixels).sum::<usize>();
+        while kept.len() > MAX_OPEN || kept.len() > 1 && total(&kept) > MAX_PIXELS {
+            out.push(kept.remove(0));
+        }
+    }
+    // closed here, not under the lock
+    drop(out);
+}
