@@ -6,6 +6,7 @@ tells, ``clip`` gives frames by number, ``whole`` all frames in pieces of the re
 A module is imported where its reader is made: each lives in a worker with its own packages.
 """
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -263,10 +264,11 @@ def _known(path: Path) -> tuple[float, int, tuple[int, int]]:
 class Fastvd:
     """The public functions; each finds the file's frame table again."""
 
-    def __init__(self, path: Path, size: int | None, _threads: int) -> None:
+    def __init__(self, path: Path, size: int | None, threads: int) -> None:
         from fastvd import media
 
         self.media, self.path, self.size = media, path, size
+        self.threads = threads or len(os.sched_getaffinity(0))
 
     @property
     def count(self) -> int:
@@ -281,10 +283,15 @@ class Fastvd:
             stride=stride,
             size=self.size,
             fit="stretch",
+            threads=self.threads,
         )
 
     def whole(self) -> Iterator[Frames]:
-        yield self.media.read_clip(self.path, size=self.size, fit="stretch")
+        view = {"size": self.size, "fit": "stretch", "threads": self.threads}
+        if self.size is None:
+            yield from self.media.iter_clips(self.path, frames=PIECE, **view)
+        else:
+            yield self.media.read_clip(self.path, **view)
 
 
 READERS: dict[str, Callable[[Path, int | None, int], Reader]] = {

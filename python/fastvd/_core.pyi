@@ -36,6 +36,7 @@ def read_clip(
     fit: str,
     resample: str,
     grey: bool,
+    threads: int,
 ) -> npt.NDArray[np.uint8]:
     """Decode frames ``stride`` apart as [T, H, W, C]; ``frames=None`` reads to the end."""
 

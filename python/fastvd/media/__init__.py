@@ -2,7 +2,14 @@
 
 from fastvd.media.extract import extract_frames
 from fastvd.media.gif import Gif, read_gif, write_gif
-from fastvd.media.video import VideoInfo, frame_times, probe, read_clip, read_frames
+from fastvd.media.video import (
+    VideoInfo,
+    frame_times,
+    iter_clips,
+    probe,
+    read_clip,
+    read_frames,
+)
 from fastvd.media.write import write_clip, write_png, write_video, write_webp
 
 __all__ = [
@@ -10,6 +17,7 @@ __all__ = [
     "VideoInfo",
     "extract_frames",
     "frame_times",
+    "iter_clips",
     "probe",
     "read_clip",
     "read_frames",

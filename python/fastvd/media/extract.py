@@ -1,6 +1,7 @@
 """A video to folders of numbered frames, as other tools and older trainers want them."""
 
 import logging
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fastvd.media.resize import Fit
-from fastvd.media.video import probe, read_clip
+from fastvd.media.video import iter_clips
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +37,14 @@ def extract_frames(
         raise ValueError(f"frames_per_folder must be at least 1, got {frames_per_folder}")
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
-    total = -(-probe(path).frames // stride)
-    for first in range(0, total, FRAMES_AT_ONCE):
-        frames = min(FRAMES_AT_ONCE, total - first)
-        start = first * stride
-        clip = read_clip(path, start=start, frames=frames, stride=stride, size=size, fit=fit)
-        for n, frame in enumerate(clip, start=first):
-            into = Path(folder) / str(n // frames_per_folder)
-            if n % frames_per_folder == 0:
-                into.mkdir(parents=True)
-            _write_still(into / f"{n}.{suffix}", frame)
+    clips = iter_clips(path, frames=FRAMES_AT_ONCE, stride=stride, size=size, fit=fit)
+    total = 0
+    for total, frame in enumerate(chain.from_iterable(clips), start=1):
+        n = total - 1
+        into = Path(folder) / str(n // frames_per_folder)
+        if n % frames_per_folder == 0:
+            into.mkdir(parents=True)
+        _write_still(into / f"{n}.{suffix}", frame)
     logger.info("%s: %d frames", path, total)
     return total
 

@@ -4,7 +4,8 @@ Frame i is the i-th decoded frame in display order. Videos are decoded by Rust w
 else by PyAV (``media/twin.py``); pictures by ``media/still.py``.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def read_clip(
     fit: Fit = "crop",
     resample: Resample = "bilinear",
     grey: bool = False,
+    threads: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode ``frames`` frames from ``start``, ``stride`` apart, as uint8 [T, H, W, C].
 
@@ -85,7 +87,8 @@ def read_clip(
     file's rotation is applied, then ``crop`` (top, left, height, width in pixels), then the resize
     to ``size`` (height, width; one number for a square). Where the aspects differ, ``fit`` cuts the
     centre out ("crop"), adds black bars before the resize ("pad") or distorts ("stretch").
-    ``resample`` is "bilinear" (antialiased) or "area".
+    ``resample`` is "bilinear" (antialiased) or "area". ``threads`` decode, by default one, or all
+    cores for a read to the end; the frames are the same.
 
     Raises FileNotFoundError; ValueError for a bad argument; MediaError for a file that can't be
     decoded or ends before the last frame.
@@ -95,8 +98,48 @@ def read_clip(
         asked = f"start={start}, frames={frames}, stride={stride}"
         raise ValueError(f"start must be 0 or more, frames and stride 1 or more, got {asked}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
     stop = start + (limits.MAX_FRAMES if frames is None else frames * stride)
-    return _read(Path(path), range(start, stop, stride), view, to_end=frames is None)
+    threads = threads or (len(os.sched_getaffinity(0)) if frames is None else 1)
+    wanted = range(start, stop, stride)
+    return _read(Path(path), wanted, view, to_end=frames is None, threads=threads)
+
+
+def iter_clips(
+    path: Path | str,
+    *,
+    frames: int,
+    stride: int = 1,
+    size: int | tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    fit: Fit = "crop",
+    resample: Resample = "bilinear",
+    grey: bool = False,
+    threads: int | None = None,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield a whole file in clips of ``frames`` frames, the last one of what is left.
+
+    Each clip goes on where the one before ended: a long video passes through little memory.
+    ``threads`` decode, by default all cores; all else as in ``read_clip``.
+    """
+    if frames < 1 or stride < 1:
+        raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
+    path = Path(path)
+    total = -(-probe(path).frames // stride)
+    for first in range(0, total, frames):
+        yield read_clip(
+            path,
+            start=first * stride,
+            frames=min(frames, total - first),
+            stride=stride,
+            size=size,
+            crop=crop,
+            fit=fit,
+            resample=resample,
+            grey=grey,
+            threads=threads or len(os.sched_getaffinity(0)),
+        )
 
 
 def read_frames(
@@ -128,7 +171,7 @@ def _track(path: Path) -> twin.Track:
 
 
 def _read(
-    path: Path, wanted: Sequence[int], view: View, *, to_end: bool = False
+    path: Path, wanted: Sequence[int], view: View, *, to_end: bool = False, threads: int = 1
 ) -> npt.NDArray[np.uint8]:
     kind = still.picture_kind(path)
     if kind is not None:
@@ -137,5 +180,5 @@ def _read(
         return twin.read_video(path, wanted, view, to_end=to_end)
     if isinstance(wanted, range):
         frames = None if to_end else len(wanted)
-        return native.core.read_clip(path, wanted.start, frames, wanted.step, *view)
+        return native.core.read_clip(path, wanted.start, frames, wanted.step, *view, threads)
     return native.core.read_frames(path, list(wanted), *view)

@@ -48,6 +48,16 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The same with the file named in front, where the text is about an argument.
+    pub(crate) fn about(self, path: &Path) -> Self {
+        match self {
+            Self::Argument(text) => Self::Argument(format!("{}: {text}", path.display())),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

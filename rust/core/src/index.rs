@@ -29,9 +29,21 @@ pub struct Index {
     pub(crate) entries: Vec<Entry>,
     /// For each frame the entry that reaches it.
     entry_of: Vec<u32>,
-    /// Whether the decoder can leave out frames that no other frame needs. dav1d and libvpx leave
-    /// out frames that are wanted.
-    pub(crate) can_skip: bool,
+    /// What can be left out on the way to a wanted frame.
+    pub(crate) skip: Skip,
+}
+
+/// What a decoder need not see of the frames that nobody wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Skip {
+    /// It must see all.
+    #[default]
+    Nothing,
+    /// It leaves out frames that no other frame needs. Not for dav1d and libvpx, which leave out
+    /// frames that are wanted.
+    NonReference,
+    /// Every frame is decoded on its own: the packets of others are dropped.
+    Packets,
 }
 
 /// What is known of a file's video.
@@ -65,7 +77,7 @@ impl Track {
         let facts = Arc::clone(&input.facts);
         let (index, head) = match Index::from_rows(&rows) {
             Some(mut index) => {
-                index.can_skip = matches!(facts.codec(), "h264" | "hevc" | "mpeg4");
+                index.skip = index.skip_of(facts.codec());
                 (index, rows.into_iter().take(HEAD_ROWS).collect())
             }
             None => (Index::by_decoding(input.path())?, Vec::new()),
@@ -128,7 +140,7 @@ impl Row {
 impl Index {
     /// The table by decoding the whole file; frames are then reached from the file's start only.
     pub(crate) fn by_decoding(path: &Path) -> Result<Self> {
-        let mut stream = Stream::new(Input::open(path)?)?;
+        let mut stream = Stream::new(Input::open(path)?, 1)?;
         let mut index = Self::default();
         while stream.next_frame()? {
             let next = index.times.last().map_or(0, |last| last + 1);
@@ -183,6 +195,14 @@ impl Index {
         Some(index)
     }
 
+    fn skip_of(&self, codec: &str) -> Skip {
+        match codec {
+            "mjpeg" | "prores" | "png" if self.entries.len() == self.times.len() => Skip::Packets,
+            "h264" | "hevc" | "mpeg4" => Skip::NonReference,
+            _ => Skip::Nothing,
+        }
+    }
+
     /// Where decoding must start for frame `number`; `None` for the file's start.
     pub(crate) fn entry_of(&self, number: usize) -> Option<Entry> {
         let entry = *self.entry_of.get(number)?;
@@ -205,9 +225,9 @@ impl Index {
 fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     let codec = input.facts.codec();
     let is_one_to_one = match codec {
-        "h264" | "hevc" => input.facts.is_progressive(),
+        "h264" => input.facts.is_progressive(),
         "mpeg4" => input.facts.reorder_delay() == 0,
-        "vp8" | "vp9" | "av1" | "mjpeg" | "prores" | "ffv1" | "png" => true,
+        "hevc" | "vp8" | "vp9" | "av1" | "mjpeg" | "prores" | "ffv1" | "png" => true,
         _ => false,
     };
     if !is_one_to_one {

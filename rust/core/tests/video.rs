@@ -36,7 +36,7 @@ fn video(name: &str) -> Option<PathBuf> {
 }
 
 fn read_list(path: &Path, numbers: &[usize]) -> Result<Clip> {
-    read(path, &Wanted::List(numbers.to_vec()), &VIEW)
+    read(path, &Wanted::List(numbers.to_vec()), &VIEW, 1)
 }
 
 #[test]
@@ -58,6 +58,7 @@ fn frames_are_the_same_however_they_are_reached() -> Result<()> {
                 stride: 1,
             },
             &VIEW,
+            2,
         )?;
         let frame = |i: usize| &whole.pixels[i * 768..(i + 1) * 768];
         let count = whole.shape[0];

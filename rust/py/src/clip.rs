@@ -49,7 +49,7 @@ pub fn probe_video(py: Python<'_>, path: PathBuf) -> Result<Info<'_>, PyError> {
     ))
 }
 
-/// Frames `stride` apart as uint8 [T, H, W, C]; `frames` None reads to the end.
+/// Frames `stride` apart as uint8 [T, H, W, C]; `frames` None reads to the end, `threads` at most.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "the arguments of read_clip")]
 pub fn read_clip<'py>(
@@ -63,6 +63,7 @@ pub fn read_clip<'py>(
     fit: &str,
     resample: &str,
     grey: bool,
+    threads: usize,
 ) -> Result<Bound<'py, PyArray4<u8>>, PyError> {
     let view = view(size, crop, fit, resample, grey)?;
     let wanted = Wanted::Clip {
@@ -70,7 +71,7 @@ pub fn read_clip<'py>(
         frames,
         stride,
     };
-    let clip = py.detach(|| video::read(&path, &wanted, &view))?;
+    let clip = py.detach(|| video::read(&path, &wanted, &view, threads))?;
     Ok(to_array(py, clip)?)
 }
 
@@ -88,7 +89,7 @@ pub fn read_frames<'py>(
     grey: bool,
 ) -> Result<Bound<'py, PyArray4<u8>>, PyError> {
     let view = view(size, crop, fit, resample, grey)?;
-    let clip = py.detach(|| video::read(&path, &Wanted::List(indices), &view))?;
+    let clip = py.detach(|| video::read(&path, &Wanted::List(indices), &view, 1))?;
     Ok(to_array(py, clip)?)
 }
 

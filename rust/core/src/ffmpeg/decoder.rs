@@ -38,8 +38,8 @@ pub(crate) struct Decoder {
 unsafe impl Send for Decoder {}
 
 impl Decoder {
-    /// A decoder for the video of `input`, on one thread.
-    pub fn open(input: &Input) -> Result<Self> {
+    /// A decoder for the video of `input`.
+    pub fn open(input: &Input, threads: usize) -> Result<Self> {
         let library = input.library;
         let fail = |reason: String| Error::media(input.path(), reason);
         // SAFETY: the codec is null or static; the context is ours, freed by `Drop`
@@ -73,7 +73,11 @@ impl Decoder {
                 input.facts.parameters(),
             );
             set(this.context, layout.pkt_timebase, input.facts.time_base);
-            set(this.context, layout.thread_count, 1 as c_int);
+            set(
+                this.context,
+                layout.thread_count,
+                threads.clamp(1, 64) as c_int,
+            );
             if copied < 0 {
                 copied
             } else {

@@ -1,44 +1,49 @@
 //! A clip in the making: frames are turned, resized and put in their places as they are decoded.
 
-use std::alloc::{Layout, alloc_zeroed};
 use std::path::Path;
-use std::ptr::slice_from_raw_parts_mut;
 
-use crate::clip::Clip;
 use crate::convert::{Plan, View, flatten};
 use crate::ffmpeg::{Frame, Scaler};
-use crate::limits::clip_bytes;
 use crate::resize::{Format, Rows};
 use crate::{Error, Result};
 
-/// A clip that fills up in the order in which frames are decoded.
+/// A frame of the file and its place in the clip.
+pub(crate) type Wish = (usize, usize);
+
+/// A clip, or a part of one, that fills up in the order in which frames are decoded.
 pub(crate) struct Builder<'a> {
     path: &'a Path,
     view: &'a View,
-    /// Frame number and place in the clip, by number.
-    order: Vec<(usize, usize)>,
+    /// In rising order of the frames.
+    wishes: &'a [Wish],
+    /// Height and width of the clip's frames.
+    size: [usize; 2],
+    pixels: &'a mut [u8],
+    /// The place with which the pixels begin.
+    first: usize,
     done: usize,
-    pixels: Vec<u8>,
     plan: Option<Plan>,
     scaler: Scaler,
     flat: Vec<u8>,
 }
 
 impl<'a> Builder<'a> {
-    /// An empty clip of the frames `numbers`.
-    pub fn new(path: &'a Path, view: &'a View, numbers: &[usize]) -> Self {
-        let mut order: Vec<(usize, usize)> = numbers
-            .iter()
-            .enumerate()
-            .map(|(place, number)| (*number, place))
-            .collect();
-        order.sort_unstable();
+    /// Frames go to `pixels`, which begins with the first of their places.
+    pub fn new(
+        path: &'a Path,
+        view: &'a View,
+        wishes: &'a [Wish],
+        size: [usize; 2],
+        pixels: &'a mut [u8],
+    ) -> Self {
         Self {
             path,
             view,
-            order,
+            wishes,
+            size,
+            pixels,
+            first: wishes.iter().map(|(_, place)| *place).min().unwrap_or(0),
             done: 0,
-            pixels: Vec::new(),
             plan: None,
             scaler: Scaler::default(),
             flat: Vec::new(),
@@ -47,12 +52,7 @@ impl<'a> Builder<'a> {
 
     /// Number of the frame that is to be added next; `None` when all are there.
     pub fn next_wanted(&self) -> Option<usize> {
-        self.order.get(self.done).map(|(number, _)| *number)
-    }
-
-    /// Numbers of all frames, rising, some more than once.
-    pub fn wanted(&self) -> impl Iterator<Item = usize> {
-        self.order.iter().map(|(number, _)| *number)
+        self.wishes.get(self.done).map(|(number, _)| *number)
     }
 
     /// Takes the frame that was wanted next, for all its places.
@@ -72,20 +72,20 @@ impl<'a> Builder<'a> {
             (format, [height, width]),
             rotation,
         )?;
-        let [height, width] = plan.size;
-        let shape = [self.order.len(), height, width, self.view.channels()];
-        let frame_bytes = clip_bytes(shape)? / self.order.len();
-        if self.pixels.is_empty() {
-            self.pixels = zeros(self.path, frame_bytes * self.order.len())?;
+        if plan.size != self.size {
+            let sizes = format!("{:?} and {:?}", self.size, plan.size);
+            let reason = format!("frames have more than one size, {sizes}: give a size");
+            return Err(Error::media(self.path, reason));
         }
-        let number = self.order.get(self.done).map(|(number, _)| *number);
+        let frame_bytes = self.size[0] * self.size[1] * self.view.channels();
+        let number = self.wishes.get(self.done).map(|(number, _)| *number);
         let mut shown: Option<usize> = None;
         while let Some((_, place)) = self
-            .order
+            .wishes
             .get(self.done)
             .filter(|(n, _)| Some(*n) == number)
         {
-            let start = place * frame_bytes;
+            let start = (place - self.first) * frame_bytes;
             match shown {
                 Some(from) => self.pixels.copy_within(from..from + frame_bytes, start),
                 None => plan.show(&rows, &mut self.pixels[start..start + frame_bytes]),
@@ -94,23 +94,6 @@ impl<'a> Builder<'a> {
             self.done += 1;
         }
         Ok(())
-    }
-
-    /// The finished clip.
-    pub fn finish(self) -> Result<Clip> {
-        let Some(plan) = self.plan else {
-            return Err(Error::media(self.path, "no frame was decoded"));
-        };
-        let shape = [
-            self.order.len(),
-            plan.size[0],
-            plan.size[1],
-            self.view.channels(),
-        ];
-        Ok(Clip {
-            pixels: self.pixels,
-            shape,
-        })
     }
 }
 
@@ -142,35 +125,11 @@ fn plan_for<'p>(
     source: (Format, [usize; 2]),
     rotation: u16,
 ) -> Result<&'p mut Plan> {
-    let old = kept.take();
-    let old_size = old.as_ref().map(|plan| plan.size);
-    let plan = match old {
+    let plan = match kept.take() {
         Some(plan) if plan.source == source => plan,
         _ => view
             .plan(source.0, source.1, rotation)
-            .map_err(|error| match error {
-                Error::Argument(text) => Error::Argument(format!("{}: {text}", path.display())),
-                other => other,
-            })?,
+            .map_err(|error| error.about(path))?,
     };
-    if old_size.is_some_and(|size| size != plan.size) {
-        let sizes = format!("{old_size:?} and {:?}", plan.size);
-        let reason = format!("frames have more than one size, {sizes}: give a size");
-        return Err(Error::media(path, reason));
-    }
     Ok(kept.insert(plan))
-}
-
-/// Zeros that the system hands out page by page as they are written to.
-fn zeros(path: &Path, bytes: usize) -> Result<Vec<u8>> {
-    let fail = || Error::media(path, format!("no memory for a clip of {bytes} bytes"));
-    let layout = Layout::array::<u8>(bytes).map_err(|_| fail())?;
-    // SAFETY: a clip has bytes; the box gets the memory as it was asked for
-    unsafe {
-        let start = alloc_zeroed(layout);
-        if start.is_null() {
-            return Err(fail());
-        }
-        Ok(Box::from_raw(slice_from_raw_parts_mut(start, bytes)).into_vec())
-    }
 }

@@ -1,7 +1,7 @@
 //! A place in a video that is being decoded, and the way from there to another frame.
 
 use crate::Result;
-use crate::index::Index;
+use crate::index::{Index, Skip};
 use crate::source::kept::Open;
 use crate::source::stream::Stream;
 
@@ -79,7 +79,7 @@ impl<'a> Cursor<'a> {
             let is_damaged = self.stream.is_damaged || self.stream.frame.is_damaged();
             let came = if self.index.is_seekable() {
                 let found = pts.and_then(|pts| self.index.number_at(pts, place.next));
-                let is_skipping = !self.stream.wanted.is_empty();
+                let is_skipping = self.stream.skip != Skip::Nothing;
                 let is_expected = |came: &usize| {
                     *came == place.next || is_skipping && (place.next..=number).contains(came)
                 };

@@ -28,10 +28,11 @@ pub(crate) struct Open {
     pub at: Option<Place>,
 }
 
-/// A video that was kept of this very file.
-pub(crate) fn take(path: &Path, identity: &Identity) -> Option<Open> {
+/// A video that was kept of this very file, whose decoder has so many threads.
+pub(crate) fn take(path: &Path, identity: &Identity, threads: usize) -> Option<Open> {
     let mut kept = try_lock(&KEPT)?;
-    let found = kept.iter().position(|one| one.path == path)?;
+    let is_it = |one: &Kept| one.path == path && one.video.stream.threads == threads;
+    let found = kept.iter().position(is_it)?;
     let one = kept.remove(found);
     (one.identity == *identity).then_some(one.video)
 }

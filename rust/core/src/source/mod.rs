@@ -4,5 +4,6 @@ pub(crate) mod builder;
 mod cursor;
 pub mod gif;
 mod kept;
+mod read;
 pub(crate) mod stream;
 pub mod video;

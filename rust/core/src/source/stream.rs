@@ -2,20 +2,22 @@
 
 use crate::Result;
 use crate::ffmpeg::{Decoder, Frame, Input, Packet, Received};
-use crate::index::Entry;
+use crate::index::{Entry, Skip};
 use crate::limits::check_frame;
 
 /// An open file and its decoder.
 pub(crate) struct Stream {
     pub input: Input,
     pub frame: Frame,
+    pub threads: usize,
     decoder: Decoder,
     packet: Packet,
     is_fed: bool,
     damaged_in_a_row: usize,
-    /// Times of the frames that are wanted, in order: those between them and before are decoded only
-    /// where one of these needs them. Empty: all are wanted.
+    /// Times of the frames that are wanted, in order.
     pub wanted: Vec<i64>,
+    /// What is left out of the frames before the last one that is wanted.
+    pub skip: Skip,
     /// Whether a packet gave an error.
     pub is_damaged: bool,
     /// Time and duration of the packet that is shown last of those read.
@@ -26,18 +28,20 @@ pub(crate) struct Stream {
 const MAX_DAMAGED: usize = 10_000;
 
 impl Stream {
-    /// A decoder for a file of which nothing was read yet.
-    pub fn new(input: Input) -> Result<Self> {
-        let decoder = Decoder::open(&input)?;
+    /// A decoder of `threads` threads for a file of which nothing was read yet.
+    pub fn new(input: Input, threads: usize) -> Result<Self> {
+        let decoder = Decoder::open(&input, threads)?;
         let (packet, frame) = (Packet::new(input.path())?, Frame::new(input.path())?);
         Ok(Self {
             input,
             frame,
+            threads,
             decoder,
             packet,
             is_fed: false,
             damaged_in_a_row: 0,
             wanted: Vec::new(),
+            skip: Skip::Nothing,
             is_damaged: false,
             last_shown: (i64::MIN, 0),
         })
@@ -109,8 +113,12 @@ impl Stream {
         let last = self.wanted.last().copied();
         let is_unwanted =
             |pts| last.is_some_and(|last| pts < last) && self.wanted.binary_search(&pts).is_err();
-        self.decoder
-            .skip_non_reference(is_packet && self.packet.pts().is_some_and(is_unwanted));
+        let is_spare = is_packet && self.packet.pts().is_some_and(is_unwanted);
+        if is_spare && self.skip == Skip::Packets {
+            return true;
+        }
+        let is_skipping = is_spare && self.skip == Skip::NonReference;
+        self.decoder.skip_non_reference(is_skipping);
         self.decoder.send(is_packet.then_some(&self.packet))
     }
 
