@@ -12,10 +12,13 @@ import av
 from media import agree, many
 from media.cases import FRAMES, STRIDE, Case
 from media.peers import Workers
+from media.readers import ONLY_FOR
 from media.worker import Answer, Request
 
 CHECKED = 3
 """Starts, or files of many, whose frames are checked."""
+WARM_UP = 8
+"""Short files that are read before many are."""
 LOOKED_AT = 8
 """Frames of a whole file that are checked."""
 FAR_OUT = 2.5
@@ -49,7 +52,7 @@ def compare(case: Case, path: Path, readers: Iterable[str], workers: Workers) ->
     tried: dict[Entry, Times] = {}
     faults = {}
     for reader in readers:
-        if reader == "fastvd, first time" and case.job not in ("clip", "open", "many"):
+        if case.job not in ONLY_FOR.get(reader, (case.job,)):
             continue
         try:
             entry, seconds = _check(case, path, reader, clips, workers)
@@ -99,6 +102,9 @@ def _check(
     for way in ways:
         entry = Entry(reader, *way)
         tried[entry] = []
+        if case.job == "many":
+            # its processes start, and import, with the first clips
+            _ask(entry, case, path, clips[0][:WARM_UP], workers)
         for numbers in clips[:CHECKED]:
             answer = _ask(entry, case, path, numbers, workers, is_output_wanted=True)
             text = answer.error or _fault(case, path, numbers, answer)

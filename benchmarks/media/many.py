@@ -25,7 +25,7 @@ def read(reader: str, folder: Path, starts: Sequence[int], *, way: str) -> tuple
 
     ``way`` is "threads" or "processes".
     """
-    files = sorted(folder.iterdir())
+    files = sorted(folder.iterdir())[: len(starts)]
     clips = np.empty((len(files), FRAMES, SIZE, SIZE, 3), np.uint8)
     elsewhere = 0.0
     job = partial(_read, reader)
