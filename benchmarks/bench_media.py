@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from media import many
 from media.agree import fault, reference
 from media.cases import CASES, QUICK, Case
 from media.compare import CHECKED, Entry, Times, compare, make_record
@@ -54,10 +55,24 @@ def test_each_job_runs_once(counting: Path, started: Workers, tmp_path: Path, na
     for i in range(CHECKED):
         (tmp_path / f"{i}.mp4").symlink_to(counting)
     case = Case(name, path.name, 0, (1.0, 1.0), 64 if "64" in name else None, starts=2, rounds=1)
-    record = compare(case, path, ["fastvd", "fastvd, first time", "pyav"], started)
+    record = compare(
+        case, path, ["fastvd", "fastvd, first time", "fastvd, loader", "pyav"], started
+    )
     assert not record["wrong"]
     assert {case.ours, "pyav"} <= set(record["peers"])
     assert record["best_peer"] == "pyav"
+
+
+def test_loader_gives_the_frames_that_it_names(counting: Path, tmp_path: Path) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.mp4").symlink_to(counting)
+    batches, starts = many.load(tmp_path)
+    frames = many.frames_of(batches)
+    # a clip of 31 frames lies twice in 80
+    assert len(frames) == len(starts) == 4
+    for clip, start in zip(frames, starts, strict=True):
+        numbers = many.span(start)
+        assert fault(clip, numbers, reference(counting, 64, numbers)) == ""
 
 
 def test_frames_of_another_number_are_found(counting: Path) -> None:

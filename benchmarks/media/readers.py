@@ -303,6 +303,7 @@ class Fastvd:
 READERS: dict[str, Callable[[Path, int | None, int], Reader]] = {
     "fastvd": Fastvd,
     "fastvd, first time": Fastvd,
+    "fastvd, loader": Fastvd,
     "pyav": PyAv,
     "pyav, skipping": PyAvSkip,
     "torchcodec": TorchCodec,
@@ -316,6 +317,7 @@ READERS: dict[str, Callable[[Path, int | None, int], Reader]] = {
 """Two of a library share a worker: what comes before the comma names it."""
 ONLY_FOR = {
     "fastvd, first time": ("clip", "open", "many"),
+    "fastvd, loader": ("many",),
     "pyav, skipping": ("clip", "kept", "many"),
     "video-reader-rs, seeking": ("clip", "kept"),
 }
