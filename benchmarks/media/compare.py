@@ -58,7 +58,9 @@ def compare(case: Case, path: Path, readers: Iterable[str], workers: Workers) ->
             entry, seconds = _check(case, path, reader, clips, workers)
             tried[entry] = Times([seconds], [seconds])
         except WrongError as error:
-            faults[reader] = str(error)
+            if is_ours(reader):
+                raise
+            faults[reader] = str(error).removeprefix(f"{reader}: ")
     times = _take_turns(case, path, _in_reach(tried, FAR_OUT), clips, workers)
     record = make_record(case, len(clips[0]), times, faults)
     # one pass over the first starts is all that is known of those far out
@@ -111,7 +113,7 @@ def _check(
             answer = _ask(entry, case, path, numbers, workers, is_output_wanted=True)
             text = answer.error or _fault(case, path, numbers, answer)
             if text:
-                raise WrongError(text)
+                raise WrongError(f"{reader}: {text}")
             tried[entry].append(answer.wall)
     return min(tried.items(), key=lambda item: sum(item[1]))
 
@@ -195,22 +197,15 @@ def make_record(
     """Reduce the times of a case; a start's time is its quickest, a ratio that of whole rounds."""
     # many: one call reads a clip of each file
     scale = 1e3 / numbers if case.job == "many" else 1e3
-    ours = next((t for entry, t in times.items() if entry.reader == case.ours), None)
-    peers = {}
-    for entry, taken in times.items():
-        peers[entry.reader] = {
-            "ms": _round(scale * statistics.mean(map(min, zip(*taken.wall, strict=True)))),
-            "median_ms": _round(scale * statistics.median(chain(*taken.wall))),
-            "cpu_ms": _round(scale * statistics.mean(map(min, zip(*taken.cpu, strict=True)))),
-            "rounds": len(taken.wall),
-            "way": entry.job if case.job == "many" else f"threads={entry.threads or 'automatic'}",
-        }
-        if ours is not None:
-            pairs = zip(taken.wall, ours.wall, strict=False)
-            ratios = [sum(theirs) / sum(own) for theirs, own in pairs]
-            peers[entry.reader]["fastvd_is_faster_by"] = round(statistics.median(ratios), 2)
+    ours = next(taken for entry, taken in times.items() if entry.reader == case.ours)
+    peers = {
+        entry.reader: _figures(taken, ours, scale)
+        | {"way": entry.job if case.job == "many" else f"threads={entry.threads or 'automatic'}"}
+        for entry, taken in times.items()
+    }
     others = {name: peer for name, peer in peers.items() if not is_ours(name)}
     best = min(others, key=lambda name: others[name]["ms"], default=None)
+    cpu_ms = min((peer["cpu_ms"] for peer in others.values()), default=None)
     return {
         "suite": "media",
         "case": case.title,
@@ -222,9 +217,23 @@ def make_record(
         "peers": peers,
         "wrong": faults,
         "best_peer": best,
-        "ratio": others[best].get("fastvd_is_faster_by") if best else None,
+        "ratio": others[best]["fastvd_is_faster_by"] if best else None,
+        # for work on a machine that others use: the least a peer needs to what ours needs
+        "cpu_ratio": round(cpu_ms / peers[case.ours]["cpu_ms"], 2) if cpu_ms else None,
         "must": case.target[0],
         "aim": case.target[1],
+    }
+
+
+def _figures(taken: Times, ours: Times, scale: float) -> dict[str, Any]:
+    pairs = zip(taken.wall, ours.wall, strict=False)
+    ratios = [sum(theirs) / sum(own) for theirs, own in pairs]
+    return {
+        "ms": _round(scale * statistics.mean(map(min, zip(*taken.wall, strict=True)))),
+        "median_ms": _round(scale * statistics.median(chain(*taken.wall))),
+        "cpu_ms": _round(scale * statistics.mean(map(min, zip(*taken.cpu, strict=True)))),
+        "rounds": len(taken.wall),
+        "fastvd_is_faster_by": round(statistics.median(ratios), 2),
     }
 
 

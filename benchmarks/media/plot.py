@@ -23,7 +23,8 @@ def draw(results: Path) -> Path | None:
     axes.plot([r["must"] for r in records], rows, "k|", label="must")
     axes.plot([r["aim"] for r in records], rows, "|", color="grey", label="aim")
     for row, record in zip(rows, records, strict=True):
-        axes.text(record["ratio"], row, f" {record['ratio']:g}x {record['best_peer']}", va="center")
+        words = f"  {record['ratio']:g}x {record['best_peer']}"
+        axes.text(max(record["ratio"], record["aim"]), row, words, va="center")
     axes.set_yticks(rows, [r["case"] for r in records])
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.8)
