@@ -17,9 +17,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from media import many
 from media.agree import fault, reference
 from media.cases import CASES, QUICK, Case
-from media.compare import CHECKED, Entry, Times, compare, make_record
+from media.compare import CHECKED, Entry, Times, compare, is_ours, make_record
 from media.files import DEFAULT_FOLDER, find_file
 from media.peers import Workers, make_environment, versions, workers
 from media.plot import draw
@@ -54,10 +55,24 @@ def test_each_job_runs_once(counting: Path, started: Workers, tmp_path: Path, na
     for i in range(CHECKED):
         (tmp_path / f"{i}.mp4").symlink_to(counting)
     case = Case(name, path.name, 0, (1.0, 1.0), 64 if "64" in name else None, starts=2, rounds=1)
-    record = compare(case, path, ["fastvd", "fastvd, first time", "pyav"], started)
+    record = compare(
+        case, path, ["fastvd", "fastvd, first time", "fastvd, loader", "pyav"], started
+    )
     assert not record["wrong"]
     assert {case.ours, "pyav"} <= set(record["peers"])
     assert record["best_peer"] == "pyav"
+
+
+def test_loader_gives_the_frames_that_it_names(counting: Path, tmp_path: Path) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.mp4").symlink_to(counting)
+    batches, starts = many.load(tmp_path)
+    frames = many.frames_of(batches)
+    # a clip of 31 frames lies twice in 80
+    assert len(frames) == len(starts) == 4
+    for clip, start in zip(frames, starts, strict=True):
+        numbers = many.span(start)
+        assert fault(clip, numbers, reference(counting, 64, numbers)) == ""
 
 
 def test_frames_of_another_number_are_found(counting: Path) -> None:
@@ -87,15 +102,17 @@ def line(record: dict[str, Any]) -> str:
     ranked = sorted(record["peers"].items(), key=lambda item: item[1]["ms"])
     shown = [f"{name} {peer['ms']:g} ({peer.get('cpu_ms', '-')})" for name, peer in ranked]
     wrong = [f"{name}: {text}" for name, text in record["wrong"].items()]
-    head = f"{record['case']}: {record['ratio']}x of {record['best_peer']}, must {record['must']}"
+    ratios = f"{record['ratio']}x (CPU {record['cpu_ratio']}x) of {record['best_peer']}"
+    head = f"{record['case']}: {ratios}, must {record['must']}"
     return "\n    ".join([head, "ms (CPU ms): " + ", ".join(shown), *wrong])
 
 
 def main() -> int:
     """Time the cases of the command line, and write the records."""
+    peers = [reader for reader in READERS if not is_ours(reader)]
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="cases, as in clip64*720p*")
-    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    parser.add_argument("--against", nargs="+", choices=peers, default=peers)
     parser.add_argument("--quick", action="store_true", help="one file of each job, few rounds")
     parser.add_argument("--no-record", action="store_true")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="keeps the files made")
@@ -103,7 +120,8 @@ def main() -> int:
     arguments = parser.parse_args()
     python = arguments.peers or make_environment(arguments.folder / "peers")
     installed = versions(python)
-    readers = [r for r in arguments.readers if r.split(",")[0] in ("fastvd", *installed)]
+    readers = [r for r in READERS if is_ours(r)]
+    readers += [r for r in arguments.against if r.split(",")[0] in installed]
     print(f"readers: {readers}; {installed}", flush=True)
     wanted = QUICK if arguments.quick else CASES
     cases = [case for case in wanted if fnmatch.fnmatch(case.title, f"{arguments.only}*")]

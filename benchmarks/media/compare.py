@@ -12,10 +12,13 @@ import av
 from media import agree, many
 from media.cases import FRAMES, STRIDE, Case
 from media.peers import Workers
+from media.readers import ONLY_FOR
 from media.worker import Answer, Request
 
 CHECKED = 3
 """Starts, or files of many, whose frames are checked."""
+WARM_UP = 8
+"""Short files that are read before many are."""
 LOOKED_AT = 8
 """Frames of a whole file that are checked."""
 FAR_OUT = 2.5
@@ -49,13 +52,15 @@ def compare(case: Case, path: Path, readers: Iterable[str], workers: Workers) ->
     tried: dict[Entry, Times] = {}
     faults = {}
     for reader in readers:
-        if reader == "fastvd, first time" and case.job not in ("clip", "open", "many"):
+        if case.job not in ONLY_FOR.get(reader, (case.job,)):
             continue
         try:
             entry, seconds = _check(case, path, reader, clips, workers)
             tried[entry] = Times([seconds], [seconds])
         except WrongError as error:
-            faults[reader] = str(error)
+            if is_ours(reader):
+                raise
+            faults[reader] = str(error).removeprefix(f"{reader}: ")
     times = _take_turns(case, path, _in_reach(tried, FAR_OUT), clips, workers)
     record = make_record(case, len(clips[0]), times, faults)
     # one pass over the first starts is all that is known of those far out
@@ -95,15 +100,20 @@ def _check(
     ways = [(case.job, threads) for threads in sorted({case.threads, 1})]
     if case.job == "many":
         ways = [("threads", 0), ("processes", 0)]
+    if reader == "fastvd, loader":
+        ways = [("loader", 0)]
     tried: dict[Entry, list[float]] = {}
     for way in ways:
         entry = Entry(reader, *way)
         tried[entry] = []
+        if case.job == "many":
+            # its processes start, and import, with the first clips
+            _ask(entry, case, path, clips[0][:WARM_UP], workers)
         for numbers in clips[:CHECKED]:
             answer = _ask(entry, case, path, numbers, workers, is_output_wanted=True)
             text = answer.error or _fault(case, path, numbers, answer)
             if text:
-                raise WrongError(text)
+                raise WrongError(f"{reader}: {text}")
             tried[entry].append(answer.wall)
     return min(tried.items(), key=lambda item: sum(item[1]))
 
@@ -131,8 +141,9 @@ def _fault(case: Case, path: Path, numbers: list[int], answer: Answer) -> str:
             return f"{answer.count} frames of {_count(path)}"
         return agree.fault(answer.frames, numbers, _truth(path, case.size, numbers))
     files = sorted(path.iterdir())
+    starts = answer.starts or numbers
     for row in range(0, len(files), len(files) // CHECKED):
-        span = many.span(numbers[row])
+        span = many.span(starts[row])
         text = agree.fault(answer.frames[row], span, _truth(files[row], case.size, span))
         if text:
             return f"{files[row].name}: {text}"
@@ -186,22 +197,15 @@ def make_record(
     """Reduce the times of a case; a start's time is its quickest, a ratio that of whole rounds."""
     # many: one call reads a clip of each file
     scale = 1e3 / numbers if case.job == "many" else 1e3
-    ours = next((t for entry, t in times.items() if entry.reader == case.ours), None)
-    peers = {}
-    for entry, taken in times.items():
-        peers[entry.reader] = {
-            "ms": _round(scale * statistics.mean(map(min, zip(*taken.wall, strict=True)))),
-            "median_ms": _round(scale * statistics.median(chain(*taken.wall))),
-            "cpu_ms": _round(scale * statistics.mean(map(min, zip(*taken.cpu, strict=True)))),
-            "rounds": len(taken.wall),
-            "way": entry.job if case.job == "many" else f"threads={entry.threads or 'automatic'}",
-        }
-        if ours is not None:
-            pairs = zip(taken.wall, ours.wall, strict=False)
-            ratios = [sum(theirs) / sum(own) for theirs, own in pairs]
-            peers[entry.reader]["fastvd_is_faster_by"] = round(statistics.median(ratios), 2)
+    ours = next(taken for entry, taken in times.items() if entry.reader == case.ours)
+    peers = {
+        entry.reader: _figures(taken, ours, scale)
+        | {"way": entry.job if case.job == "many" else f"threads={entry.threads or 'automatic'}"}
+        for entry, taken in times.items()
+    }
     others = {name: peer for name, peer in peers.items() if not is_ours(name)}
     best = min(others, key=lambda name: others[name]["ms"], default=None)
+    cpu_ms = min((peer["cpu_ms"] for peer in others.values()), default=None)
     return {
         "suite": "media",
         "case": case.title,
@@ -213,9 +217,23 @@ def make_record(
         "peers": peers,
         "wrong": faults,
         "best_peer": best,
-        "ratio": others[best].get("fastvd_is_faster_by") if best else None,
+        "ratio": others[best]["fastvd_is_faster_by"] if best else None,
+        # for work on a machine that others use: the least a peer needs to what ours needs
+        "cpu_ratio": round(cpu_ms / peers[case.ours]["cpu_ms"], 2) if cpu_ms else None,
         "must": case.target[0],
         "aim": case.target[1],
+    }
+
+
+def _figures(taken: Times, ours: Times, scale: float) -> dict[str, Any]:
+    pairs = zip(taken.wall, ours.wall, strict=False)
+    ratios = [sum(theirs) / sum(own) for theirs, own in pairs]
+    return {
+        "ms": _round(scale * statistics.mean(map(min, zip(*taken.wall, strict=True)))),
+        "median_ms": _round(scale * statistics.median(chain(*taken.wall))),
+        "cpu_ms": _round(scale * statistics.mean(map(min, zip(*taken.cpu, strict=True)))),
+        "rounds": len(taken.wall),
+        "fastvd_is_faster_by": round(statistics.median(ratios), 2),
     }
 
 

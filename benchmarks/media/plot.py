@@ -1,10 +1,12 @@
 """A picture of the record: how many times faster than the best peer, case by case."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 ROW_INCHES = 0.19
 
@@ -23,16 +25,26 @@ def draw(results: Path) -> Path | None:
     axes.plot([r["must"] for r in records], rows, "k|", label="must")
     axes.plot([r["aim"] for r in records], rows, "|", color="grey", label="aim")
     for row, record in zip(rows, records, strict=True):
-        axes.text(record["ratio"], row, f" {record['ratio']:g}x {record['best_peer']}", va="center")
+        words = f"  {record['ratio']:g}x {record['best_peer']}"
+        axes.text(max(record["ratio"], record["aim"]), row, words, va="center")
     axes.set_yticks(rows, [r["case"] for r in records])
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel(f"times faster than the best peer, {records[0]['device']}")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower right", ncols=2)
     _shrink(axes)
+    # room for the words behind the longest bar
+    axes.set_xlim(0, 1.3 * max(max(r["ratio"], r["aim"]) for r in records))
     path = results.with_name(f"{results.stem}-media.png")
-    figure.savefig(path, dpi=80)
+    _save(figure, path)
     return path
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # 32 colours are enough, and a third of the bytes
+    whole = BytesIO()
+    figure.savefig(whole, dpi=80)
+    Image.open(whole).convert("RGB").quantize(32).save(path, optimize=True)
 
 
 def _shrink(axes: Any) -> None:

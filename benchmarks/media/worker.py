@@ -26,7 +26,7 @@ class Request(NamedTuple):
 
     reader: str
     job: str
-    """"clip", "kept", "open", "whole", "threads" or "processes" """
+    """"clip", "kept", "open", "whole", "threads", "processes" or "loader" """
     path: Path
     size: int | None
     threads: int
@@ -35,17 +35,23 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Seconds by the clock and of all cores; frames, if they were wanted; or what went wrong."""
+    """Seconds by the clock and of all cores; frames, if they were wanted; or what went wrong.
+
+    ``starts`` are those that the loader chose.
+    """
 
     wall: float = 0.0
     cpu: float = 0.0
     frames: Frames | None = None
     count: int = 0
     error: str = ""
+    starts: tuple[int, ...] = ()
 
 
 def answer(request: Request) -> Answer:
     """Do a job, timed."""
+    if request.job == "loader":
+        return _load(request)
     kept = _kept(request) if request.job == "kept" else None
     elsewhere = 0.0
     with _path(request) as path:
@@ -68,6 +74,14 @@ def _open_and_read(path: Path, request: Request) -> tuple[Frames, int]:
         return _whole(reader, request)
     count = reader.count if request.job == "open" else len(request.numbers)
     return reader.clip(request.numbers), count
+
+
+def _load(request: Request) -> Answer:
+    cpu, wall = _cpu(), time.perf_counter()
+    batches, starts = many.load(request.path)
+    wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+    frames = many.frames_of(batches) if request.is_output_wanted else None
+    return Answer(wall, cpu, frames, len(starts), starts=tuple(starts))
 
 
 _KEPT: dict[tuple[object, ...], Reader] = {}
