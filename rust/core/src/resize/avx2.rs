@@ -5,14 +5,13 @@ use std::arch::x86_64::{
     __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_packs_epi32, _mm_storeu_si128,
     _mm256_add_epi32, _mm256_castsi128_si256, _mm256_castsi256_si128, _mm256_extracti128_si256,
     _mm256_hadd_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_mullo_epi32, _mm256_packs_epi32, _mm256_permute2x128_si256, _mm256_set1_epi32,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sra_epi32, _mm256_srai_epi32,
-    _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8,
-    _mm256_unpacklo_epi16,
+    _mm256_packs_epi32, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_sra_epi32, _mm256_srai_epi32, _mm256_storeu_si256,
+    _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
 use super::axis::{BLOCK, Narrow, WEIGHT_BITS, Weights};
-use super::rows::{HALF, Mix};
+use super::rows::Mix;
 
 /// Bytes that are mixed at a time.
 pub(super) const BYTES: usize = 32;
@@ -60,8 +59,8 @@ pub(super) fn mix_bytes(rows: &[&[u8]], mix: &Mix, out: &mut [i16]) {
         let mut sums = [_mm256_set1_epi32(mix.init); 4];
         for (rows, weights) in rows.chunks(2).zip(mix.weights.chunks(2)) {
             let weights = pair(weights);
-            let first = load(rows[0], at);
-            let second = rows.get(1).map_or(zero, |row| load(row, at));
+            let first = load(rows[0], mix.from + at);
+            let second = rows.get(1).map_or(zero, |row| load(row, mix.from + at));
             let low = _mm256_unpacklo_epi8(first, second);
             let high = _mm256_unpackhi_epi8(first, second);
             let pairs = [
@@ -90,8 +89,8 @@ pub(super) fn mix_words(rows: &[&[u16]], mix: &Mix, out: &mut [i16]) {
         let mut sums = [_mm256_set1_epi32(mix.init); 2];
         for (rows, weights) in rows.chunks(2).zip(mix.weights.chunks(2)) {
             let weights = pair(weights);
-            let first = load(rows[0], at);
-            let second = rows.get(1).map_or(zero, |row| load(row, at));
+            let first = load(rows[0], mix.from + at);
+            let second = rows.get(1).map_or(zero, |row| load(row, mix.from + at));
             let pairs = [
                 _mm256_unpacklo_epi16(first, second),
                 _mm256_unpackhi_epi16(first, second),
@@ -107,39 +106,53 @@ pub(super) fn mix_words(rows: &[&[u16]], mix: &Mix, out: &mut [i16]) {
 
 /// [`super::rows::mix_columns`], a block at a time.
 #[target_feature(enable = "avx2")]
-pub(super) fn mix_columns(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
-    assert!(row.len() >= weights.row_length(), "samples are missing");
-    let (black, half) = (_mm256_set1_epi32(black), _mm256_set1_epi32(HALF));
-    for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-        let sum = match &weights.narrow {
-            Some(narrow) => near_sums(row, narrow, block),
-            None => far_sums(row, weights, block * BLOCK),
-        };
-        let fill = _mm256_mullo_epi32(load(&weights.fills, block * BLOCK), black);
-        let sum = _mm256_add_epi32(sum, _mm256_add_epi32(fill, half));
-        let sum = _mm256_srai_epi32::<{ WEIGHT_BITS as i32 }>(sum);
-        let packed = _mm_packs_epi32(
-            _mm256_castsi256_si128(sum),
-            _mm256_extracti128_si256::<1>(sum),
-        );
-        // SAFETY: `out` has 16 bytes; the store needs no alignment
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), packed) };
+pub(super) fn mix_columns(row: &[i16], weights: &Weights, out: &mut [i16]) {
+    match &weights.narrow {
+        Some(narrow) => mix_near_columns(row, narrow, &weights.inits, out),
+        None => {
+            for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+                let sum = far_sums(row, weights, block * BLOCK);
+                let init = load(&weights.inits, block * BLOCK);
+                narrow_sums(_mm256_add_epi32(sum, init), out);
+            }
+        }
     }
 }
 
-/// Sums of products for a block whose samples lie in two windows.
+/// For blocks whose samples lie in two windows each.
 #[target_feature(enable = "avx2")]
-fn near_sums(row: &[i16], narrow: &Narrow, block: usize) -> __m256i {
-    let [low, high] = narrow.windows[block];
-    let windows = join(load_half(row, low), load_half(row, high));
-    let pairs = block * narrow.pairs..(block + 1) * narrow.pairs;
-    let pairs = narrow.places[pairs.clone()]
-        .iter()
-        .zip(&narrow.values[pairs]);
-    pairs.fold(_mm256_setzero_si256(), |sum, (places, values)| {
-        let samples = _mm256_shuffle_epi8(windows, load(places, 0));
-        _mm256_add_epi32(sum, _mm256_madd_epi16(samples, load(values, 0)))
-    })
+fn mix_near_columns(row: &[i16], narrow: &Narrow, inits: &[i32], out: &mut [i16]) {
+    assert!(row.len() >= narrow.end, "samples are missing");
+    let places = narrow.places.chunks_exact(narrow.pairs);
+    let pairs = places.zip(narrow.values.chunks_exact(narrow.pairs));
+    let inits = inits.chunks_exact(BLOCK);
+    let blocks = narrow.windows.iter().zip(pairs).zip(inits);
+    for (((windows, (places, values)), init), out) in blocks.zip(out.chunks_exact_mut(BLOCK)) {
+        let window = |start: usize| {
+            // SAFETY: the row was seen to have the samples of every window
+            unsafe { _mm_loadu_si128(row.as_ptr().add(start).cast()) }
+        };
+        let samples = join(window(windows[0]), window(windows[1]));
+        let mut sum = load(init, 0);
+        for (places, values) in places.iter().zip(values) {
+            let pairs = _mm256_shuffle_epi8(samples, load(places, 0));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, load(values, 0)));
+        }
+        narrow_sums(sum, out);
+    }
+}
+
+/// Eight sums as samples.
+#[target_feature(enable = "avx2")]
+fn narrow_sums(sum: __m256i, out: &mut [i16]) {
+    let sum = _mm256_srai_epi32::<{ WEIGHT_BITS as i32 }>(sum);
+    let (low, high) = (
+        _mm256_castsi256_si128(sum),
+        _mm256_extracti128_si256::<1>(sum),
+    );
+    let out = &mut out[..BLOCK];
+    // SAFETY: `out` has 16 bytes; the store needs no alignment
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_packs_epi32(low, high)) };
 }
 
 /// Sums of products for the block of output pixels from `at` on.

@@ -72,6 +72,8 @@ pub(super) struct Weights {
     pub taps: usize,
     /// The weight of the black around the picture.
     pub fills: Vec<i32>,
+    /// What the sums of the second pass start with: that black, and one half for the rounding.
+    pub inits: Vec<i32>,
     /// Output pixels are the samples themselves.
     pub is_copy: bool,
     /// The same weights by blocks, where the samples of a block lie close together.
@@ -79,8 +81,9 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Weights that first bring the plane to the picture's pixels (linearly) and then resize these.
-    pub fn new(filter: Filter, span: Span, grid: Grid) -> Self {
+    /// Weights that first bring the plane to the picture's pixels (linearly) and then resize these;
+    /// `black` is what lies around the picture.
+    pub fn new(filter: Filter, span: Span, grid: Grid, black: i16) -> Self {
         let mut rows: Vec<Row> = (0..span.out)
             .map(|i| Row::new(filter, span, grid, i))
             .collect();
@@ -105,6 +108,10 @@ impl Weights {
             starts: rows.iter().map(|row| row.start).collect(),
             counts: rows.iter().map(|row| row.values.len()).collect(),
             fills: rows.iter().map(|row| row.fill).collect(),
+            inits: rows
+                .iter()
+                .map(|row| row.fill * i32::from(black) + ONE / 2)
+                .collect(),
             values,
             taps,
             is_copy: span.is_copy() && grid.step == 1,
@@ -173,6 +180,8 @@ impl Row {
 pub(super) struct Narrow {
     /// Where the two windows of each block start.
     pub windows: Vec<[usize; 2]>,
+    /// Where the last window ends.
+    pub end: usize,
     /// Pairs of samples for each pixel.
     pub pairs: usize,
     /// For each block and pair: which bytes of the windows go where.
@@ -190,6 +199,7 @@ impl Narrow {
         let blocks = rows.len() / BLOCK;
         let mut this = Self {
             windows: vec![[0; 2]; blocks],
+            end: 0,
             pairs,
             // a byte with its top bit set is a zero
             places: vec![[0x80; 32]; blocks * pairs],
@@ -199,6 +209,7 @@ impl Narrow {
             let used = half.iter().filter(|row| !row.values.is_empty());
             let window = used.map(|row| row.start).min().unwrap_or(0);
             this.windows[i / 2][i % 2] = window;
+            this.end = this.end.max(window + WINDOW);
             for (pixel, row) in half.iter().enumerate() {
                 for (tap, value) in row.values.iter().enumerate() {
                     let sample = row.start + tap - window;

@@ -91,8 +91,8 @@ impl Resize {
     /// A resize of pictures `size` (height, width) by `spans` of rows and columns.
     pub fn new(format: Format, size: [usize; 2], filter: Filter, spans: [Span; 2]) -> Self {
         let plane = |grids: [Grid; 2], components, black| Plane {
-            rows: Weights::new(filter, spans[0], grids[0]),
-            cols: Weights::new(filter, spans[1], grids[1]),
+            rows: Weights::new(filter, spans[0], grids[0], black),
+            cols: Weights::new(filter, spans[1], grids[1], black),
             components,
             depth: format.depth,
             black,
@@ -156,7 +156,6 @@ impl Plane {
             Rows::Bytes(rows) => self.mix_samples(rows, i, &mut mixed[..count]),
             Rows::Words(rows) => self.mix_samples(rows, i, &mut mixed[..count]),
         }
-        mixed[count..].fill(0);
     }
 
     fn mix_samples<S: Sample>(&self, rows: &[&[S]], i: usize, mixed: &mut [i16]) {
@@ -171,12 +170,12 @@ impl Plane {
         let shift = self.depth - 8 + POINT;
         let black = i32::from(self.black) >> (8 + POINT - self.depth);
         let mix = Mix {
+            from: used.start,
             weights,
             init: self.rows.fills[i] * black + (1 << (shift - 1)),
             shift,
         };
-        let rows: Vec<&[S]> = rows.iter().map(|row| &row[used.clone()]).collect();
-        mix_rows(&rows, &mix, mixed);
+        mix_rows(rows, &mix, mixed);
     }
 
     fn stretch(&self, lane: &mut Lane, width: usize) {
@@ -184,12 +183,7 @@ impl Plane {
             std::mem::swap(&mut lane.pixels, &mut lane.samples);
         } else {
             lane.pixels.resize(width.next_multiple_of(BLOCK), 0);
-            mix_columns(
-                &lane.samples,
-                &self.cols,
-                self.black.into(),
-                &mut lane.pixels,
-            );
+            mix_columns(&lane.samples, &self.cols, &mut lane.pixels);
         }
     }
 }
@@ -233,6 +227,7 @@ mod tests {
         let words = noise(5 * 83, 1 << 15);
         let bytes: Vec<u8> = words.iter().map(|word| *word as u8).collect();
         let mix = Mix {
+            from: 0,
             weights: &[3000, 4000, 384, 5000, 4000],
             init: 64,
             shift: 14,
@@ -251,12 +246,12 @@ mod tests {
     #[test]
     fn wide_and_plain_columns_are_equal() {
         for (real, out) in [(97, 41), (400, 13), (9, 70), (2000, 9)] {
-            let weights = Weights::new(Filter::Bilinear, span(real, out), Grid::full(real));
+            let weights = Weights::new(Filter::Bilinear, span(real, out), Grid::full(real), 2048);
             let mut row: Vec<i16> = noise(real, 1 << 15).iter().map(|n| *n as i16).collect();
             row.resize(weights.row_length(), 0);
             let mut made = [0, 1].map(|start| vec![start; out.next_multiple_of(BLOCK)]);
-            mix_columns(&row, &weights, 2048, &mut made[0]);
-            mix_columns_plain(&row, &weights, 2048, &mut made[1]);
+            mix_columns(&row, &weights, &mut made[0]);
+            mix_columns_plain(&row, &weights, &mut made[1]);
             assert_eq!(made[0], made[1], "{real} to {out}");
         }
     }
@@ -280,7 +275,7 @@ mod tests {
                 step: 2,
                 place: 128,
             };
-            let weights = Weights::new(filter, span(99, 37), grid);
+            let weights = Weights::new(filter, span(99, 37), grid, 0);
             for i in 0..37 {
                 let (_, values) = weights.row(i);
                 let sum: i32 = values.iter().map(|value| i32::from(*value)).sum();

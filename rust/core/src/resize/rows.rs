@@ -6,7 +6,6 @@ use super::axis::{WEIGHT_BITS, Weights};
 
 /// Bits behind the point between the passes.
 pub(super) const POINT: u32 = 7;
-pub(super) const HALF: i32 = 1 << (WEIGHT_BITS - 1);
 
 /// A sample as the decoder stores it: a byte, or 9 to 15 bits in two.
 pub(super) trait Sample: Copy + Into<i32> {
@@ -17,6 +16,8 @@ pub(super) trait Sample: Copy + Into<i32> {
 /// How rows are mixed.
 #[derive(Clone, Copy)]
 pub(super) struct Mix<'a> {
+    /// The first sample of each row that is taken.
+    pub from: usize,
     /// A weight for each row.
     pub weights: &'a [i16],
     /// What the sum starts with: black around the picture, and one half for the rounding.
@@ -51,7 +52,7 @@ impl Sample for u16 {
     }
 }
 
-/// One row of weighted rows; each is at least as long as `out`.
+/// One row of weighted rows; each has the samples for `out`.
 pub(super) fn mix_rows<S: Sample>(rows: &[&[S]], mix: &Mix, out: &mut [i16]) {
     if !S::mix_wide(rows, mix, out) {
         mix_rows_plain(rows, mix, out);
@@ -64,7 +65,7 @@ pub(super) fn mix_rows_plain<S: Sample>(rows: &[&[S]], mix: &Mix, out: &mut [i16
     for (block, out) in out.chunks_mut(LANES).enumerate() {
         let mut sums = [mix.init; LANES];
         for (row, weight) in rows.iter().zip(mix.weights) {
-            let samples = &row[block * LANES..][..out.len()];
+            let samples = &row[mix.from + block * LANES..][..out.len()];
             for (sum, sample) in sums.iter_mut().zip(samples) {
                 *sum += (*sample).into() * i32::from(*weight);
             }
@@ -82,23 +83,22 @@ pub(super) fn widen<S: Sample>(row: &[S], depth: u32, out: &mut [i16]) {
     }
 }
 
-/// Output pixels of a row, whole blocks of them; `black` is what lies around the picture. The row has
-/// [`Weights::row_length`] samples.
-pub(super) fn mix_columns(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
+/// Output pixels of a row, whole blocks of them. The row has [`Weights::row_length`] samples.
+pub(super) fn mix_columns(row: &[i16], weights: &Weights, out: &mut [i16]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2
-        unsafe { super::avx2::mix_columns(row, weights, black, out) };
+        unsafe { super::avx2::mix_columns(row, weights, out) };
         return;
     }
-    mix_columns_plain(row, weights, black, out);
+    mix_columns_plain(row, weights, out);
 }
 
-pub(super) fn mix_columns_plain(row: &[i16], weights: &Weights, black: i32, out: &mut [i16]) {
+pub(super) fn mix_columns_plain(row: &[i16], weights: &Weights, out: &mut [i16]) {
     for (i, out) in out.iter_mut().enumerate() {
         let (samples, values) = weights.row(i);
         let samples = row[samples].iter().zip(values);
-        let sum = samples.fold(weights.fills[i] * black + HALF, |sum, (sample, weight)| {
+        let sum = samples.fold(weights.inits[i], |sum, (sample, weight)| {
             sum + i32::from(*sample) * i32::from(*weight)
         });
         *out = (sum >> WEIGHT_BITS) as i16;
