@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastvd.media import (
         Gif,
         VideoInfo,
+        clip_at,
         extract_frames,
         frame_times,
         iter_clips,
@@ -52,6 +53,7 @@ __all__ = [
     "VideoInfo",
     "VideoUNet",
     "VideoUNetConfig",
+    "clip_at",
     "extract_frames",
     "frame_times",
     "iter_clips",

@@ -46,11 +46,13 @@ def test_native_frames_have_the_colours_of_the_float_conversion(
     assert psnr(read_frames(path, [2])[0], rgb.clip(0, 255)) > 56
 
 
-@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize("size", [32, 64, 256])
 def test_resized_frames_are_those_of_pillow_on_float_rgb(
     reader: str, frame: tuple[Path, Floats], size: int
 ) -> None:
     path, rgb = frame
+    # MJPEG is decoded at a quarter of its size for this
+    is_reduced = size == 32 and path.name == "nasa_mjpeg.avi"
     if reader == "twin":
         # it cuts colours that no screen has before the resize, not behind it
         rgb = rgb.clip(0, 255)
@@ -66,7 +68,7 @@ def test_resized_frames_are_those_of_pillow_on_float_rgb(
         axis=-1,
     )
     shown = read_frames(path, [2], size=size, fit="stretch")[0]
-    assert psnr(shown, wanted.clip(0, 255)) > 54
+    assert psnr(shown, wanted.clip(0, 255)) > (46 if is_reduced else 54)
 
 
 def float_rgb(frame: av.VideoFrame, *, is_left: bool) -> Floats:

@@ -11,7 +11,14 @@ import pytest
 from fastvd.errors import MediaError
 from fastvd.media import twin
 from fastvd.media.resize import make_view
-from fastvd.media.video import frame_times, probe, read_clip, read_frames
+from fastvd.media.video import (
+    clip_at,
+    frame_times,
+    iter_clips,
+    probe,
+    read_clip,
+    read_frames,
+)
 
 Encode = Callable[..., Path]
 
@@ -88,6 +95,47 @@ def test_clip_frames_are_stride_apart(
     assert clip.shape == (5, 32, 48, 3)
     assert frame_numbers(read_clip(counting_video, start=35, stride=2)) == [35, 37, 39]
     assert frame_numbers(read_frames(counting_video, [9, 30, 9, 0])) == [9, 30, 9, 0]
+
+
+def test_time_takes_the_frame_that_is_shown(
+    reader: str, counting_video: Path, frame_numbers: Callable[[np.ndarray], list[int]]
+) -> None:
+    # 25 frames a second: frame 10 is shown from 0.40 to 0.44 s
+    for seconds, first in [(0.4, 10), (0.439, 10), (0.44, 11)]:
+        assert frame_numbers(clip_at(counting_video, seconds, frames=2)) == [first, first + 1]
+    assert frame_numbers(clip_at(counting_video, 0.1, frames=4, fps=10)) == [2, 5, 7, 10]
+    assert frame_numbers(clip_at(counting_video, 0.0, frames=4, fps=50)) == [0, 0, 1, 1]
+    with pytest.raises(MediaError, match=r"lasts 1\.6 s, 1\.7 s was asked for"):
+        clip_at(counting_video, 1.5, frames=3, fps=10)
+    with pytest.raises(ValueError, match="seconds=-1"):
+        clip_at(counting_video, -1, frames=1)
+
+
+def test_variable_rate_is_read_by_time(reader: str, shared_videos: Path) -> None:
+    path = shared_videos / "nasa_vfr_h264.mp4"
+    times = frame_times(path)
+    clip = clip_at(path, float(times[20]) + 0.001, frames=1, size=16)
+    assert np.array_equal(clip, read_frames(path, [20], size=16))
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("name", ["nasa_13013.mp4", "nasa_mjpeg.avi", "nasa_opengop_offset.ts"])
+def test_frames_do_not_depend_on_threads(shared_videos: Path, name: str, threads: int) -> None:
+    path = shared_videos / name
+    one = read_clip(path, size=24, threads=1)
+    assert np.array_equal(read_clip(path, size=24, threads=threads), one)
+    assert np.array_equal(
+        read_clip(path, size=24, start=31, frames=40, threads=threads), one[31:71]
+    )
+
+
+def test_pieces_are_the_whole(
+    reader: str, counting_video: Path, frame_numbers: Callable[[np.ndarray], list[int]]
+) -> None:
+    pieces = [frame_numbers(clip) for clip in iter_clips(counting_video, frames=6, stride=3)]
+    assert pieces == [[0, 3, 6, 9, 12, 15], [18, 21, 24, 27, 30, 33], [36, 39]]
+    with pytest.raises(ValueError, match="got 0 and 1"):
+        next(iter_clips(counting_video, frames=0))
 
 
 def test_rotation_turns_the_picture_clockwise(reader: str, tmp_path: Path, encode: Encode) -> None:
@@ -223,6 +271,7 @@ def test_frames_past_the_end_are_refused_with_the_count(reader: str, counting_vi
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        ({"threads": 0}, "threads must be at least 1"),
         ({"stride": 0}, "stride=0"),
         ({"start": -1}, "start=-1"),
         ({"frames": 0}, "frames=0"),

@@ -4,6 +4,7 @@ from fastvd.media.extract import extract_frames
 from fastvd.media.gif import Gif, read_gif, write_gif
 from fastvd.media.video import (
     VideoInfo,
+    clip_at,
     frame_times,
     iter_clips,
     probe,
@@ -15,6 +16,7 @@ from fastvd.media.write import write_clip, write_png, write_video, write_webp
 __all__ = [
     "Gif",
     "VideoInfo",
+    "clip_at",
     "extract_frames",
     "frame_times",
     "iter_clips",

@@ -4,6 +4,7 @@ Frame i is the i-th decoded frame in display order. Videos are decoded by Rust w
 else by PyAV (``media/twin.py``); pictures by ``media/still.py``.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastvd import native
+from fastvd.errors import MediaError
 from fastvd.media import limits, still, twin
 from fastvd.media.resize import Fit, Resample, View, make_view
 
 LARGEST = 1 << 31
 """Above every frame number and stride."""
+TIME_NOISE_S = 1e-6
+"""Times come from integers divided by time bases: this tells equal from nearly equal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +162,38 @@ def read_frames(
         raise ValueError(f"indices must be one or more frame numbers from 0, got {wanted[:8]}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
     return _read(Path(path), wanted, view)
+
+
+def clip_at(
+    path: Path | str,
+    seconds: float,
+    *,
+    frames: int,
+    fps: float | None = None,
+    size: int | tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    fit: Fit = "crop",
+    resample: Resample = "bilinear",
+    grey: bool = False,
+) -> npt.NDArray[np.uint8]:
+    """Decode what is shown ``seconds`` after the first frame, and then ``fps`` times a second.
+
+    Without ``fps`` the frames that follow in the file are taken. A frame is shown until the next
+    one's time, whatever the file's rate. All else is as in ``read_clip``. Raises MediaError where
+    the file is over before the last frame's time.
+    """
+    if not 0 <= seconds < math.inf or frames < 1 or (fps is not None and not 0 < fps < math.inf):
+        asked = f"seconds={seconds}, frames={frames}, fps={fps}"
+        raise ValueError(f"seconds must be 0 or more, frames and fps above 0, got {asked}")
+    track = _track(Path(path))
+    wanted = seconds + (np.arange(frames) / fps if fps else np.zeros(1))
+    if wanted[-1] >= track.end:
+        raise MediaError(f"{path}: lasts {track.end:g} s, {wanted[-1]:g} s was asked for")
+    numbers = np.searchsorted(track.times, wanted + TIME_NOISE_S, side="right") - 1
+    if not fps:
+        numbers = numbers[0] + np.arange(frames)
+    view = {"size": size, "crop": crop, "fit": fit, "resample": resample, "grey": grey}
+    return read_frames(path, numbers.tolist(), **view)  # type: ignore[arg-type]
 
 
 def _track(path: Path) -> twin.Track:

@@ -128,13 +128,29 @@ impl View {
         ])
     }
 
-    /// Works the view out for frames that are coded in `format` and `size` (height, width) and
-    /// upright after a clockwise turn by `rotation` degrees.
-    pub(crate) fn plan(&self, format: Format, size: [usize; 2], rotation: u16) -> Result<Plan> {
+    /// Whether a decoder may make frames of `size` (height, width) `scale` times smaller.
+    pub(crate) fn can_reduce(&self, size: [usize; 2], scale: usize) -> bool {
+        let spans = self.spans(size[0], size[1]);
+        size.iter().all(|side| side.is_multiple_of(scale))
+            && spans.is_ok_and(|spans| spans.iter().all(|span| span.reduced(scale).is_some()))
+    }
+
+    /// Works the view out for frames that are decoded in `format` and `size` (height, width), `scale`
+    /// times smaller than they are, and upright after a clockwise turn by `rotation` degrees.
+    pub(crate) fn plan(
+        &self,
+        format: Format,
+        size: [usize; 2],
+        rotation: u16,
+        scale: usize,
+    ) -> Result<Plan> {
         let [height, width] = size;
         let is_upended = !rotation.is_multiple_of(180);
         let upright = if is_upended { [width, height] } else { size };
-        let spans = self.spans(upright[0], upright[1])?;
+        let mut spans = self.spans(upright[0] * scale, upright[1] * scale)?;
+        if scale > 1 {
+            spans = spans.map(|span| span.reduced(scale).unwrap_or(span));
+        }
         let [rows, cols] = spans;
         let coded = match rotation {
             90 => [cols.mirrored(height), rows],
@@ -230,7 +246,7 @@ pub fn resize_clip(bytes: &[u8], shape: [usize; 4], view: &View) -> Result<Clip>
         let text = format!("frames must be [T, H, W, 3] and not empty, got {shape:?}");
         return Err(Error::Argument(text));
     }
-    let mut plan = view.plan(Format::RGB, [height, width], 0)?;
+    let mut plan = view.plan(Format::RGB, [height, width], 0, 1)?;
     let shape = [frames, plan.size[0], plan.size[1], view.channels()];
     let mut pixels = vec![0; clip_bytes(shape)?];
     let shown = pixels.chunks_exact_mut(shape[1] * shape[2] * shape[3]);

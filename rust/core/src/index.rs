@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use crate::ffmpeg::{Facts, Input, Packet};
+use crate::ffmpeg::{Facts, Input, Packet, Settings};
 use crate::limits::MAX_FRAMES;
 use crate::source::stream::Stream;
 use crate::{Error, Result};
@@ -140,7 +140,7 @@ impl Row {
 impl Index {
     /// The table by decoding the whole file; frames are then reached from the file's start only.
     pub(crate) fn by_decoding(path: &Path) -> Result<Self> {
-        let mut stream = Stream::new(Input::open(path)?, 1)?;
+        let mut stream = Stream::new(Input::open(path)?, Settings::PLAIN)?;
         let mut index = Self::default();
         while stream.next_frame()? {
             let next = index.times.last().map_or(0, |last| last + 1);

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 const AVERROR_EAGAIN: c_int = -11;
 const AVERROR_EOF: c_int = -541_478_725;
+const AVERROR_OPTION_NOT_FOUND: c_int = -1_414_549_496;
 const AVDISCARD_DEFAULT: i64 = 0;
 const AVDISCARD_NONREF: i64 = 8;
 
@@ -27,6 +28,23 @@ pub(crate) enum Received {
     End,
 }
 
+/// How a decoder is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Threads of its own.
+    pub threads: usize,
+    /// How many times smaller it makes the frames: 1, or with MJPEG a power of two up to 8.
+    pub scale: usize,
+}
+
+impl Settings {
+    /// One thread, frames as they are.
+    pub const PLAIN: Self = Self {
+        threads: 1,
+        scale: 1,
+    };
+}
+
 /// An `AVCodecContext`.
 pub(crate) struct Decoder {
     library: &'static Library,
@@ -39,7 +57,7 @@ unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// A decoder for the video of `input`.
-    pub fn open(input: &Input, threads: usize) -> Result<Self> {
+    pub fn open(input: &Input, settings: Settings) -> Result<Self> {
         let library = input.library;
         let fail = |reason: String| Error::media(input.path(), reason);
         // SAFETY: the codec is null or static; the context is ours, freed by `Drop`
@@ -76,10 +94,14 @@ impl Decoder {
             set(
                 this.context,
                 layout.thread_count,
-                threads.clamp(1, 64) as c_int,
+                settings.threads.clamp(1, 64) as c_int,
             );
+            let lowres = i64::from(settings.scale.trailing_zeros());
+            let set_option = library.call.av_opt_set_int;
             if copied < 0 {
                 copied
+            } else if set_option(this.context, c"lowres".as_ptr(), lowres, 0) < 0 {
+                AVERROR_OPTION_NOT_FOUND
             } else {
                 (library.call.avcodec_open2)(this.context, codec, &raw mut options.list)
             }

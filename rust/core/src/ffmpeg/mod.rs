@@ -12,7 +12,7 @@ mod scaler;
 
 pub use library::open;
 
-pub(crate) use decoder::{Decoder, Received};
+pub(crate) use decoder::{Decoder, Received, Settings};
 pub(crate) use facts::Facts;
 pub(crate) use handle::{Frame, Packet};
 pub(crate) use input::Input;

@@ -28,6 +28,21 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// The same part of a source that was made `scale` times smaller; `None` if its edges then lie
+    /// between pixels, or if the output is so large that the smaller source would show (below 45 dB).
+    pub fn reduced(self, scale: usize) -> Option<Self> {
+        let edges = [self.canvas, self.pad, self.first, self.real];
+        let is_whole = edges.iter().all(|edge| edge.is_multiple_of(scale));
+        let [canvas, pad, first, real] = edges.map(|edge| edge / scale);
+        (is_whole && 5 * canvas >= 7 * self.out).then_some(Self {
+            canvas,
+            pad,
+            first,
+            real,
+            out: self.out,
+        })
+    }
+
     /// The same part of a source of `total` pixels that is read from its end.
     pub fn mirrored(self, total: usize) -> Self {
         Self {

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::convert::{Plan, View, flatten};
 use crate::ffmpeg::{Frame, Scaler};
 use crate::resize::{Format, Rows};
+use crate::source::stream::Stream;
 use crate::{Error, Result};
 
 /// A frame of the file and its place in the clip.
@@ -56,7 +57,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes the frame that was wanted next, for all its places.
-    pub fn add(&mut self, frame: &Frame, rotation: u16) -> Result<()> {
+    pub fn add(&mut self, stream: &Stream) -> Result<()> {
+        let frame = &stream.frame;
         let (width, height) = frame.size();
         let (format, rows) = match frame.samples() {
             Some(samples) => samples,
@@ -70,7 +72,7 @@ impl<'a> Builder<'a> {
             self.path,
             self.view,
             (format, [height, width]),
-            rotation,
+            stream,
         )?;
         if plan.size != self.size {
             let sizes = format!("{:?} and {:?}", self.size, plan.size);
@@ -123,12 +125,17 @@ fn plan_for<'p>(
     path: &Path,
     view: &View,
     source: (Format, [usize; 2]),
-    rotation: u16,
+    stream: &Stream,
 ) -> Result<&'p mut Plan> {
     let plan = match kept.take() {
         Some(plan) if plan.source == source => plan,
         _ => view
-            .plan(source.0, source.1, rotation)
+            .plan(
+                source.0,
+                source.1,
+                stream.input.facts.rotation,
+                stream.settings.scale,
+            )
             .map_err(|error| error.about(path))?,
     };
     Ok(kept.insert(plan))

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
+use crate::ffmpeg::Settings;
 use crate::source::cursor::Place;
 use crate::source::stream::Stream;
 use crate::tables::{Identity, try_lock};
@@ -28,10 +29,10 @@ pub(crate) struct Open {
     pub at: Option<Place>,
 }
 
-/// A video that was kept of this very file, whose decoder has so many threads.
-pub(crate) fn take(path: &Path, identity: &Identity, threads: usize) -> Option<Open> {
+/// A video that was kept of this very file, with such a decoder.
+pub(crate) fn take(path: &Path, identity: &Identity, settings: Settings) -> Option<Open> {
     let mut kept = try_lock(&KEPT)?;
-    let is_it = |one: &Kept| one.path == path && one.video.stream.threads == threads;
+    let is_it = |one: &Kept| one.path == path && one.video.stream.settings == settings;
     let found = kept.iter().position(is_it)?;
     let one = kept.remove(found);
     (one.identity == *identity).then_some(one.video)

@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::clip::{Clip, Wanted};
 use crate::convert::View;
-use crate::ffmpeg::{Facts, Input};
+use crate::ffmpeg::{Facts, Input, Settings};
 use crate::index::{Index, Skip, Track};
 use crate::limits::clip_bytes;
 use crate::source::builder::{Builder, Wish};
@@ -29,12 +29,14 @@ pub fn read(path: &Path, wanted: &Wanted, view: &View, threads: usize) -> Result
         let input = opened.insert(Input::open(path)?);
         Track::of(input)
     })?;
+    let (size, scale) = shown_size(path, view, &track.facts)?;
     let job = Job {
         path,
         view,
         identity,
-        size: shown_size(path, view, &track.facts)?,
         track,
+        size,
+        scale,
     };
     let mut wishes = sorted(&wanted.resolve(path, job.track.index.times.len())?);
     let shape = [wishes.len(), job.size[0], job.size[1], view.channels()];
@@ -51,7 +53,7 @@ pub fn read(path: &Path, wanted: &Wanted, view: &View, threads: usize) -> Result
         let index = Index::by_decoding(path)?;
         wishes = sorted(&wanted.resolve(path, index.times.len())?);
         pixels.truncate(wishes.len() * shape[1] * shape[2] * shape[3]);
-        let stream = Stream::new(Input::open(path)?, threads)?;
+        let stream = Stream::new(Input::open(path)?, job.settings(threads))?;
         let mut cursor = Cursor::fresh(stream, &index);
         if wishes.len() > shape[0]
             || !job.decode(&mut cursor, &wishes, &mut pixels, Skip::Nothing)?
@@ -72,9 +74,18 @@ struct Job<'a> {
     track: Arc<Track>,
     /// Height and width of the clip's frames.
     size: [usize; 2],
+    /// How many times smaller the decoder makes them.
+    scale: usize,
 }
 
 impl Job<'_> {
+    fn settings(&self, threads: usize) -> Settings {
+        Settings {
+            threads,
+            scale: self.scale,
+        }
+    }
+
     /// Where among the wishes each part of the clip begins; none if it is better left whole.
     fn cuts(&self, wishes: &[Wish], threads: usize) -> Vec<usize> {
         let is_in_order = wishes.iter().enumerate().all(|(i, (_, place))| i == *place);
@@ -141,20 +152,20 @@ impl Job<'_> {
         threads: usize,
         opened: Option<Input>,
     ) -> Result<bool> {
-        let index = &self.track.index;
+        let (index, settings) = (&self.track.index, self.settings(threads));
         let first = wishes.first().map_or(0, |(number, _)| *number);
-        let kept = kept::take(self.path, &self.identity, threads);
+        let kept = kept::take(self.path, &self.identity, settings);
         let can_retry = kept.is_some() || index.skip != Skip::Nothing;
         let mut cursor = match kept {
             Some(video) => Cursor::kept(video, index, first),
             None => Cursor::fresh(
-                Stream::new(self.track.open(self.path, opened)?, threads)?,
+                Stream::new(self.track.open(self.path, opened)?, settings)?,
                 index,
             ),
         };
         let mut is_done = self.decode(&mut cursor, wishes, pixels, index.skip)?;
         if !is_done && can_retry {
-            cursor = Cursor::fresh(Stream::new(Input::open(self.path)?, threads)?, index);
+            cursor = Cursor::fresh(Stream::new(Input::open(self.path)?, settings)?, index);
             is_done = self.decode(&mut cursor, wishes, pixels, Skip::Nothing)?;
         }
         if is_done && let Some(video) = cursor.finish() {
@@ -175,12 +186,11 @@ impl Job<'_> {
         let times = wishes.iter().map(|(number, _)| cursor.time(*number));
         cursor.stream.wanted = times.collect();
         cursor.stream.skip = skip;
-        let rotation = cursor.stream.input.facts.rotation;
         while let Some(number) = clip.next_wanted() {
             if !cursor.reach(number)? {
                 return Ok(false);
             }
-            clip.add(&cursor.stream.frame, rotation)?;
+            clip.add(&cursor.stream)?;
         }
         Ok(true)
     }
@@ -194,19 +204,26 @@ fn sorted(numbers: &[usize]) -> Vec<Wish> {
     wishes
 }
 
-/// Height and width of the frames as the view shows them.
-fn shown_size(path: &Path, view: &View, facts: &Facts) -> Result<[usize; 2]> {
+/// How many times smaller MJPEG is decoded where the output is small enough: its transform at half
+/// size costs as much as at full size, and an eighth shows.
+const MJPEG_SCALE: usize = 4;
+
+/// Height and width of the frames as the view shows them, and how many times smaller the decoder may
+/// make them.
+fn shown_size(path: &Path, view: &View, facts: &Facts) -> Result<([usize; 2], usize)> {
     let (width, height) = facts.coded_size();
     let is_upended = !facts.rotation.is_multiple_of(180);
-    let (height, width) = if is_upended {
-        (width, height)
+    let [height, width] = if is_upended {
+        [width, height]
     } else {
-        (height, width)
+        [height, width]
     };
     let spans = view
         .spans(height, width)
         .map_err(|error| error.about(path))?;
-    Ok(spans.map(|span| span.out))
+    let is_reduced = facts.codec() == "mjpeg" && view.can_reduce([height, width], MJPEG_SCALE);
+    let scale = if is_reduced { MJPEG_SCALE } else { 1 };
+    Ok((spans.map(|span| span.out), scale))
 }
 
 /// Zeros that the system hands out page by page as they are written to.

@@ -1,7 +1,7 @@
 //! A video that is being decoded: packets of the file in, frames in display order out.
 
 use crate::Result;
-use crate::ffmpeg::{Decoder, Frame, Input, Packet, Received};
+use crate::ffmpeg::{Decoder, Frame, Input, Packet, Received, Settings};
 use crate::index::{Entry, Skip};
 use crate::limits::check_frame;
 
@@ -9,7 +9,7 @@ use crate::limits::check_frame;
 pub(crate) struct Stream {
     pub input: Input,
     pub frame: Frame,
-    pub threads: usize,
+    pub settings: Settings,
     decoder: Decoder,
     packet: Packet,
     is_fed: bool,
@@ -28,14 +28,14 @@ pub(crate) struct Stream {
 const MAX_DAMAGED: usize = 10_000;
 
 impl Stream {
-    /// A decoder of `threads` threads for a file of which nothing was read yet.
-    pub fn new(input: Input, threads: usize) -> Result<Self> {
-        let decoder = Decoder::open(&input, threads)?;
+    /// A decoder for a file of which nothing was read yet.
+    pub fn new(input: Input, settings: Settings) -> Result<Self> {
+        let decoder = Decoder::open(&input, settings)?;
         let (packet, frame) = (Packet::new(input.path())?, Frame::new(input.path())?);
         Ok(Self {
             input,
             frame,
-            threads,
+            settings,
             decoder,
             packet,
             is_fed: false,
