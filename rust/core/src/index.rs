@@ -90,6 +90,15 @@ impl Track {
         })
     }
 
+    /// The same of a file that has other frames than its packets promise.
+    pub fn by_decoding(&self, path: &Path) -> Result<Self> {
+        Ok(Self {
+            facts: Arc::clone(&self.facts),
+            index: Index::by_decoding(path)?,
+            ..Self::default()
+        })
+    }
+
     /// Opens the file again, by its header where that is enough; or goes back to the start of the
     /// `opened` one that was read.
     pub fn open(&self, path: &Path, opened: Option<Input>) -> Result<Input> {
@@ -139,7 +148,7 @@ impl Row {
 
 impl Index {
     /// The table by decoding the whole file; frames are then reached from the file's start only.
-    pub(crate) fn by_decoding(path: &Path) -> Result<Self> {
+    fn by_decoding(path: &Path) -> Result<Self> {
         let mut stream = Stream::new(Input::open(path)?, Settings::PLAIN)?;
         let mut index = Self::default();
         while stream.next_frame()? {

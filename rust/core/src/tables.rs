@@ -51,14 +51,19 @@ pub(crate) fn track_of(
         return Ok((identity, track));
     }
     let track = Arc::new(make()?);
+    replace_track(path, &identity, &track);
+    Ok((identity, track))
+}
+
+/// From now on this is what is known of the file.
+pub(crate) fn replace_track(path: &Path, identity: &Identity, track: &Arc<Track>) {
     let is_settled = identity
         .modified
         .and_then(|time| time.elapsed().ok())
         .is_some_and(|age| age > SETTLED);
     if is_settled && let Some(mut tables) = try_lock(&TABLES) {
-        tables.keep(path, identity.clone(), &track);
+        tables.keep(path, identity.clone(), track);
     }
-    Ok((identity, track))
 }
 
 /// The lock, if it comes free within a millisecond or so: nobody holds it for longer.

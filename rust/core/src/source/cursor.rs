@@ -8,6 +8,17 @@ use crate::source::stream::Stream;
 /// Frames that are decoded rather than skipped by a seek.
 const SEEK_WORTH: usize = 8;
 
+/// What came of the way to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// The frame is in the stream.
+    Frame,
+    /// Other frames came than the index says.
+    Other,
+    /// The data of this frame, or of one that it needs, are damaged.
+    Damage,
+}
+
 /// Where a decoder is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -61,11 +72,10 @@ impl<'a> Cursor<'a> {
         self.index.times[number]
     }
 
-    /// Decodes frame `number` into the stream's frame. `false`: another frame came than the index
-    /// says, or a damaged one, which looks different after a seek.
-    pub fn reach(&mut self, number: usize) -> Result<bool> {
+    /// Decodes frame `number` into the stream's frame; numbers rise from call to call.
+    pub fn reach(&mut self, number: usize) -> Result<Reached> {
         let Some(mut place) = self.place_before(number)? else {
-            return Ok(false);
+            return Ok(Reached::Other);
         };
         while self.stream.next_frame()? {
             let pts = self.stream.frame.pts();
@@ -84,8 +94,9 @@ impl<'a> Cursor<'a> {
                     *came == place.next || is_skipping && (place.next..=number).contains(came)
                 };
                 match found.filter(is_expected) {
-                    Some(came) if !is_damaged => came,
-                    _ => return Ok(false),
+                    _ if is_damaged => return Ok(Reached::Damage),
+                    Some(came) => came,
+                    None => return Ok(Reached::Other),
                 }
             } else {
                 place.next
@@ -96,10 +107,15 @@ impl<'a> Cursor<'a> {
             };
             self.at = Some(place);
             if came == number {
-                return Ok(true);
+                return Ok(Reached::Frame);
             }
         }
-        Ok(false)
+        let is_damaged = self.stream.is_damaged && self.index.is_seekable();
+        Ok(if is_damaged {
+            Reached::Damage
+        } else {
+            Reached::Other
+        })
     }
 
     /// Stays where it is, or seeks where that saves frames. `None` if that fails.

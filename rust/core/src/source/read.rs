@@ -9,13 +9,13 @@ use std::thread;
 use crate::clip::{Clip, Wanted};
 use crate::convert::View;
 use crate::ffmpeg::{Facts, Input, Settings};
-use crate::index::{Index, Skip, Track};
+use crate::index::{Skip, Track};
 use crate::limits::clip_bytes;
 use crate::source::builder::{Builder, Wish};
-use crate::source::cursor::Cursor;
+use crate::source::cursor::{Cursor, Reached};
 use crate::source::kept;
 use crate::source::stream::Stream;
-use crate::tables::{Identity, track_of};
+use crate::tables::{Identity, replace_track, track_of};
 use crate::{Error, Result};
 
 /// Places where decoding may start that a clip has for each thread, so that cutting it there pays.
@@ -29,48 +29,27 @@ pub fn read(path: &Path, wanted: &Wanted, view: &View, threads: usize) -> Result
         let input = opened.insert(Input::open(path)?);
         Track::of(input)
     })?;
-    let (size, scale) = shown_size(path, view, &track.facts)?;
-    let job = Job {
-        path,
-        view,
-        identity,
-        track,
-        size,
-        scale,
-    };
-    let mut wishes = sorted(&wanted.resolve(path, job.track.index.times.len())?);
-    let shape = [wishes.len(), job.size[0], job.size[1], view.channels()];
-    let mut pixels = zeros(path, clip_bytes(shape)?)?;
-    let cuts = job.cuts(&wishes, threads);
-    let is_done = if cuts.is_empty() {
-        job.fill(&wishes, &mut pixels, threads, opened)?
-    } else {
-        job.fill_parts(&wishes, &mut pixels, &cuts, threads)?
-    };
-    if !is_done {
-        // the packets promised other frames than the decoder makes, or some are damaged and look
-        // different after a seek
-        let index = Index::by_decoding(path)?;
-        wishes = sorted(&wanted.resolve(path, index.times.len())?);
-        pixels.truncate(wishes.len() * shape[1] * shape[2] * shape[3]);
-        let stream = Stream::new(Input::open(path)?, job.settings(threads))?;
-        let mut cursor = Cursor::fresh(stream, &index);
-        if wishes.len() > shape[0]
-            || !job.decode(&mut cursor, &wishes, &mut pixels, Skip::Nothing)?
-        {
-            let reason = "gives other frames each time it is decoded";
-            return Err(Error::media(path, reason));
-        }
+    let is_seekable = track.index.is_seekable();
+    let job = Job::new(path, view, &identity, track)?;
+    if let Some(clip) = job.clip(wanted, threads, opened)? {
+        return Ok(clip);
     }
-    let shape = [wishes.len(), shape[1], shape[2], shape[3]];
-    Ok(Clip { pixels, shape })
+    let fail = || Error::media(path, "gives other frames each time it is decoded");
+    if !is_seekable {
+        return Err(fail());
+    }
+    // the packets promised other frames than the decoder makes: from now on its frames count
+    let track = Arc::new(job.track.by_decoding(path)?);
+    replace_track(path, &identity, &track);
+    let job = Job::new(path, view, &identity, track)?;
+    job.clip(wanted, threads, None)?.ok_or_else(fail)
 }
 
 /// What is the same for all parts of a read.
 struct Job<'a> {
     path: &'a Path,
     view: &'a View,
-    identity: Identity,
+    identity: &'a Identity,
     track: Arc<Track>,
     /// Height and width of the clip's frames.
     size: [usize; 2],
@@ -78,7 +57,43 @@ struct Job<'a> {
     scale: usize,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    fn new(
+        path: &'a Path,
+        view: &'a View,
+        identity: &'a Identity,
+        track: Arc<Track>,
+    ) -> Result<Self> {
+        let (size, scale) = shown_size(path, view, &track.facts)?;
+        Ok(Self {
+            path,
+            view,
+            identity,
+            track,
+            size,
+            scale,
+        })
+    }
+
+    /// The frames asked for; `None` where the index is wrong about the frames.
+    fn clip(&self, wanted: &Wanted, threads: usize, opened: Option<Input>) -> Result<Option<Clip>> {
+        let wishes = sorted(&wanted.resolve(self.path, self.track.index.times.len())?);
+        let shape = [
+            wishes.len(),
+            self.size[0],
+            self.size[1],
+            self.view.channels(),
+        ];
+        let mut pixels = zeros(self.path, clip_bytes(shape)?)?;
+        let cuts = self.cuts(&wishes, threads);
+        let is_done = if cuts.is_empty() {
+            self.fill(&wishes, &mut pixels, threads, opened)?
+        } else {
+            self.fill_parts(&wishes, &mut pixels, &cuts, threads)?
+        };
+        Ok(is_done.then_some(Clip { pixels, shape }))
+    }
+
     fn settings(&self, threads: usize) -> Settings {
         Settings {
             threads,
@@ -104,7 +119,7 @@ impl Job<'_> {
         starts.into_iter().step_by(step).collect()
     }
 
-    /// Fills the parts that begin at `cuts`, each by one decoder; `false` as in [`Cursor::reach`].
+    /// Fills the parts that begin at `cuts`, each by one decoder; `false` where the index is wrong about the frames.
     fn fill_parts(
         &self,
         wishes: &[Wish],
@@ -144,7 +159,7 @@ impl Job<'_> {
         })
     }
 
-    /// Fills a clip, or a part of it, by one decoder; `false` as in [`Cursor::reach`].
+    /// Fills a clip, or a part of it, by one decoder; `false` where the index is wrong about the frames.
     fn fill(
         &self,
         wishes: &[Wish],
@@ -154,7 +169,7 @@ impl Job<'_> {
     ) -> Result<bool> {
         let (index, settings) = (&self.track.index, self.settings(threads));
         let first = wishes.first().map_or(0, |(number, _)| *number);
-        let kept = kept::take(self.path, &self.identity, settings);
+        let kept = kept::take(self.path, self.identity, settings);
         let can_retry = kept.is_some() || index.skip != Skip::Nothing;
         let mut cursor = match kept {
             Some(video) => Cursor::kept(video, index, first),
@@ -163,37 +178,53 @@ impl Job<'_> {
                 index,
             ),
         };
-        let mut is_done = self.decode(&mut cursor, wishes, pixels, index.skip)?;
-        if !is_done && can_retry {
+        let mut end = self.decode(&mut cursor, wishes, pixels, index.skip)?;
+        if end != End::Done && can_retry {
             cursor = Cursor::fresh(Stream::new(Input::open(self.path)?, settings)?, index);
-            is_done = self.decode(&mut cursor, wishes, pixels, Skip::Nothing)?;
+            end = self.decode(&mut cursor, wishes, pixels, Skip::Nothing)?;
         }
+        if let End::Damaged(number) = end {
+            let reason = format!("frame {number} can't be decoded: its data are damaged");
+            return Err(Error::media(self.path, reason));
+        }
+        let is_done = end == End::Done;
         if is_done && let Some(video) = cursor.finish() {
-            kept::keep(self.path, &self.identity, video);
+            kept::keep(self.path, self.identity, video);
         }
         Ok(is_done)
     }
 
-    /// Decodes until all wishes are fulfilled; `false` as in [`Cursor::reach`].
+    /// Decodes until all wishes are fulfilled.
     fn decode(
         &self,
         cursor: &mut Cursor,
         wishes: &[Wish],
         pixels: &mut [u8],
         skip: Skip,
-    ) -> Result<bool> {
+    ) -> Result<End> {
         let mut clip = Builder::new(self.path, self.view, wishes, self.size, pixels);
         let times = wishes.iter().map(|(number, _)| cursor.time(*number));
         cursor.stream.wanted = times.collect();
         cursor.stream.skip = skip;
         while let Some(number) = clip.next_wanted() {
-            if !cursor.reach(number)? {
-                return Ok(false);
+            match cursor.reach(number)? {
+                Reached::Frame => clip.add(&cursor.stream)?,
+                Reached::Other => return Ok(End::OtherFrames),
+                Reached::Damage => return Ok(End::Damaged(number)),
             }
-            clip.add(&cursor.stream)?;
         }
-        Ok(true)
+        Ok(End::Done)
     }
+}
+
+/// How decoding ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Done,
+    /// Other frames came than the index says.
+    OtherFrames,
+    /// The data of a wanted frame are damaged.
+    Damaged(usize),
 }
 
 /// Frame numbers with their places, by number.
