@@ -7,11 +7,15 @@ import pytest
 from robust.damage import damage
 from robust.pool import read_all
 from robust.seeds import FORMATS, make_seed
+from robust.worker import read_file
 
 from fastvd import native
 from fastvd.errors import MediaError
 from fastvd.media.gif import read_gif
 from fastvd.media.video import probe, read_clip
+
+FILES = Path(__file__).parent / "files"
+"""Damaged files on which a reader failed once."""
 
 
 @pytest.mark.parametrize(("kind", "count"), [("rust", 200), ("twin", 40)])
@@ -64,3 +68,9 @@ def test_gif_frame_of_65535_by_65535_is_refused(reader: str, tmp_path: Path) -> 
     path.write_bytes(screen + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x4c\x01\0;")
     with pytest.raises(MediaError, match=r"bomb\.gif: frame 0"):
         read_gif(path)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FILES.iterdir()))
+def test_file_on_which_a_reader_failed_once(reader: str, name: str) -> None:
+    answer = read_file(FILES / name)
+    assert is_clean(FILES / name, answer)
