@@ -190,6 +190,36 @@ fn is_one_frame(codec: &str, bytes: &[u8]) -> bool {
     }
 }
 
+/// Makes a table of any bytes, ten to a packet, and checks it; for `rust/fuzz`.
+///
+/// # Panics
+/// Panics where a table is wrong.
+#[cfg(fuzzing)]
+pub fn check_rows(bytes: &[u8]) {
+    let row = |b: &[u8; 10]| Row {
+        pts: i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) >> (b[8] % 64),
+        dts: None,
+        duration: i64::from(b[8]),
+        is_key: b[9] & 1 != 0,
+        is_discarded: b[9] & 2 != 0,
+    };
+    let rows: Vec<Row> = bytes.as_chunks().0.iter().map(row).collect();
+    let Some(index) = Index::from_rows(&rows) else {
+        return;
+    };
+    assert!(index.times.is_sorted_by(|a, b| a < b));
+    let shown = rows.iter().filter(|row| !row.is_discarded).count();
+    assert_eq!(index.times.len(), shown);
+    for (number, time) in index.times.iter().enumerate() {
+        assert!(
+            index
+                .entry_of(number)
+                .is_some_and(|entry| entry.pts <= *time)
+        );
+        assert_eq!(index.number_at(*time, 0), Some(number));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
