@@ -18,13 +18,16 @@ README = Path(__file__).parents[1] / "README.md"
 Record = dict[str, Any]
 
 
-def write_records(records: Iterable[Record], *, packages: Iterable[str]) -> Path:
-    """Put records into this machine's file, each in place of an older one of its suite and case.
+def write_records(
+    records: Iterable[Record], *, packages: Iterable[str], name: str | None = None
+) -> Path:
+    """Put records into a file, each in place of an older one of its suite and case.
 
-    ``packages``: distributions whose versions the figures depend on.
+    ``packages``: distributions whose versions the figures depend on. ``name`` of the file is this
+    machine's where none is given.
     """
     host = machine(packages)
-    path = RESULTS / f"{'-'.join(host['device'].lower().split())}.json"
+    path = RESULTS / f"{name or '-'.join(host['device'].lower().split())}.json"
     kept = json.loads(path.read_text()) if path.exists() else []
     merged = {(record["suite"], record["case"]): record for record in kept}
     for record in records:

@@ -9,6 +9,7 @@ __all__ = [
     "__version__",
     "decode_gif",
     "encode_gif",
+    "force_panic",
     "open_ffmpeg",
     "probe_video",
     "read_clip",
@@ -20,6 +21,9 @@ __version__: str
 
 def open_ffmpeg(folder: str | None) -> str | None:
     """Open FFmpeg from ``folder``, else from the system; return why there is none, or None."""
+
+def force_panic() -> None:
+    """Raise RuntimeError as a bug in Rust would; for the tests."""
 
 def probe_video(
     path: Path,

@@ -61,7 +61,8 @@ def decode(path: Path) -> tuple[npt.NDArray[np.uint8], list[int], int | None]:
     if total > MAX_GIF_BYTES:
         raise MediaError(f"{path}: {total} bytes when decoded, above the limit of {MAX_GIF_BYTES}")
     try:
-        with av.open(str(path), format="gif") as container:
+        # a file object, so that no FFmpeg protocol is ever asked
+        with path.open("rb") as file, av.open(file, format="gif") as container:
             frames = [_over_black(frame) for frame in container.decode(video=0)]
     except av.FFmpegError as error:
         raise MediaError(f"{path}: {error.strerror}") from error
@@ -139,6 +140,7 @@ def _header(shape: tuple[int, ...], repeat: int | None) -> bytes:
 
 def _screen_size(path: Path) -> tuple[int, int]:
     """Width and height, checked before anything is allocated for them."""
+    limits.check_file(path)
     with path.open("rb") as file:
         head = file.read(13)
     if not head:
@@ -165,7 +167,14 @@ def _read_timing(path: Path, size: tuple[int, int]) -> tuple[list[int], int | No
                 image.load()
                 delays.append(image.info.get("duration", 0) // 10)
             repeat = image.info.get("loop")
-    except (OSError, SyntaxError, ValueError, struct.error, IndexError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        struct.error,
+        IndexError,
+        Image.DecompressionBombError,
+    ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         is_empty = isinstance(error, UnidentifiedImageError)

@@ -1,5 +1,6 @@
 """Largest frame and clip that is decoded, as in Rust; checked before memory is asked for."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def check_frame(path: Path | str, width: int, height: int) -> None:
     if not is_sane:
         reason = f"frame size {width}x{height} is outside 1x1 to {MAX_SIDE}x{MAX_SIDE}"
         raise MediaError(f"{path}: {reason} or above {MAX_PIXELS} pixels")
+
+
+def check_file(path: Path) -> None:
+    """Raise MediaError for what is not a file: to open a pipe would wait for its other end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise MediaError(f"{path}: is not a file")
 
 
 def pick_frames(

@@ -40,9 +40,7 @@ def picture_kind(path: Path) -> Kind | None:
     """
     if path.is_dir():
         return "folder"
-    if not path.is_file():
-        path.stat()  # FileNotFoundError
-        raise MediaError(f"{path}: is neither a file nor a folder")
+    limits.check_file(path)
     with path.open("rb") as file:
         head = file.read(12)
     if head.startswith(b"GIF8"):
@@ -133,6 +131,7 @@ def _load_image(path: Path) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
+    limits.check_file(path)
     try:
         with Image.open(path) as image:
             limits.check_frame(path, image.width, image.height)

@@ -89,7 +89,7 @@ def _opened(
     # sees no suffix and judges by the content alone
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
         try:
-            with av.open(file, mode="r") as container:
+            with av.open(file, mode="r", metadata_errors="replace") as container:
                 yield container, _best_stream(path, container)
         except av.error.FFmpegError as error:
             raise MediaError(f"{path}: {error.strerror or error}") from error
@@ -99,6 +99,8 @@ def _best_stream(path: Path, container: av.container.InputContainer) -> av.video
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
         raise MediaError(f"{path}: holds no video")
+    if stream.codec_context is None:
+        raise MediaError(f"{path}: FFmpeg has no decoder for the video")
     limits.check_frame(path, stream.codec_context.width, stream.codec_context.height)
     stream.codec_context.thread_count = 1
     return stream

@@ -1,12 +1,8 @@
 //! Frame table of a file: when each frame is shown, and where decoding may start to reach it.
-//!
-//! The packets are read once, without decoding. Where they can't tell how many frames a decoder makes
-//! of them (fields, hidden frames, missing times, damage), the file is decoded instead.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
-use crate::ffmpeg::{Facts, Input, Packet, Settings};
+use crate::ffmpeg::{Input, Packet, Settings};
 use crate::limits::MAX_FRAMES;
 use crate::source::stream::Stream;
 use crate::{Error, Result};
@@ -46,96 +42,19 @@ pub(crate) enum Skip {
     Packets,
 }
 
-/// What is known of a file's video.
-#[derive(Debug, Default)]
-pub(crate) struct Track {
-    pub facts: Arc<Facts>,
-    pub index: Index,
-    /// The first packets.
-    head: Vec<Row>,
-    /// Whether a file opened by its header gives the same packets.
-    is_header_enough: OnceLock<bool>,
-}
-
-/// Packets by which a file that was opened by its header is known again.
-const HEAD_ROWS: usize = 64;
-
 /// What one packet tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    pts: i64,
-    dts: Option<i64>,
-    duration: i64,
-    is_key: bool,
-    is_discarded: bool,
-}
-
-impl Track {
-    /// Reads the open file to its end.
-    pub fn of(input: &mut Input) -> Result<Self> {
-        let rows = scan(input)?.unwrap_or_default();
-        let facts = Arc::clone(&input.facts);
-        let (index, head) = match Index::from_rows(&rows) {
-            Some(mut index) => {
-                index.skip = index.skip_of(facts.codec());
-                (index, rows.into_iter().take(HEAD_ROWS).collect())
-            }
-            None => (Index::by_decoding(input.path())?, Vec::new()),
-        };
-        Ok(Self {
-            facts,
-            index,
-            head,
-            is_header_enough: OnceLock::new(),
-        })
-    }
-
-    /// The same of a file that has other frames than its packets promise.
-    pub fn by_decoding(&self, path: &Path) -> Result<Self> {
-        Ok(Self {
-            facts: Arc::clone(&self.facts),
-            index: Index::by_decoding(path)?,
-            ..Self::default()
-        })
-    }
-
-    /// Opens the file again, by its header where that is enough; or goes back to the start of the
-    /// `opened` one that was read.
-    pub fn open(&self, path: &Path, opened: Option<Input>) -> Result<Input> {
-        let start = self.head.first().map(|row| row.dts.unwrap_or(row.pts));
-        if let Some((mut input, start)) = opened.zip(start)
-            && input.seek(start).is_ok()
-        {
-            return Ok(input);
-        }
-        let is_enough = match self.is_header_enough.get() {
-            Some(known) => *known,
-            None => *self.is_header_enough.get_or_init(|| self.try_header(path)),
-        };
-        if is_enough && let Some(input) = Input::open_known(path, &self.facts)? {
-            return Ok(input);
-        }
-        Input::open(path)
-    }
-
-    fn try_header(&self, path: &Path) -> bool {
-        let Ok(Some(mut input)) = Input::open_known(path, &self.facts) else {
-            return false;
-        };
-        let Ok(mut packet) = Packet::new(path) else {
-            return false;
-        };
-        let mut is_next = |row: &Row| {
-            let is_read = matches!(input.read(&mut packet), Ok(true));
-            is_read && Row::of(&packet).as_ref() == Some(row)
-        };
-        !self.head.is_empty() && self.head.iter().all(&mut is_next)
-    }
+pub(crate) struct Row {
+    pub pts: i64,
+    pub dts: Option<i64>,
+    pub duration: i64,
+    pub is_key: bool,
+    pub is_discarded: bool,
 }
 
 impl Row {
     /// `None` without a time.
-    fn of(packet: &Packet) -> Option<Self> {
+    pub fn of(packet: &Packet) -> Option<Self> {
         Some(Self {
             pts: packet.pts()?,
             dts: packet.dts(),
@@ -148,7 +67,7 @@ impl Row {
 
 impl Index {
     /// The table by decoding the whole file; frames are then reached from the file's start only.
-    fn by_decoding(path: &Path) -> Result<Self> {
+    pub(crate) fn by_decoding(path: &Path) -> Result<Self> {
         let mut stream = Stream::new(Input::open(path)?, Settings::PLAIN)?;
         let mut index = Self::default();
         while stream.next_frame()? {
@@ -169,7 +88,7 @@ impl Index {
     }
 
     /// `None` where the rows leave doubt about the frames.
-    fn from_rows(rows: &[Row]) -> Option<Self> {
+    pub(crate) fn from_rows(rows: &[Row]) -> Option<Self> {
         let mut index = Self::default();
         let mut frames: Vec<(i64, u32)> = Vec::with_capacity(rows.len());
         for row in rows {
@@ -204,7 +123,7 @@ impl Index {
         Some(index)
     }
 
-    fn skip_of(&self, codec: &str) -> Skip {
+    pub(crate) fn skip_of(&self, codec: &str) -> Skip {
         match codec {
             "mjpeg" | "prores" | "png" if self.entries.len() == self.times.len() => Skip::Packets,
             "h264" | "hevc" | "mpeg4" => Skip::NonReference,
@@ -230,58 +149,33 @@ impl Index {
     }
 }
 
-/// Reads all packets. `None` where a packet may not be exactly one frame, or its time is missing.
-fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
-    let codec = input.facts.codec();
-    let is_one_to_one = match codec {
-        "h264" => input.facts.is_progressive(),
-        "mpeg4" => input.facts.reorder_delay() == 0,
-        "hevc" | "vp8" | "vp9" | "av1" | "mjpeg" | "prores" | "ffv1" | "png" => true,
-        _ => false,
+/// Makes a table of any bytes, ten to a packet, and checks it; for `rust/fuzz`.
+///
+/// # Panics
+/// Panics where a table is wrong.
+#[cfg(fuzzing)]
+pub fn check_rows(bytes: &[u8]) {
+    let row = |b: &[u8; 10]| Row {
+        pts: i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) >> (b[8] % 64),
+        dts: None,
+        duration: i64::from(b[8]),
+        is_key: b[9] & 1 != 0,
+        is_discarded: b[9] & 2 != 0,
     };
-    if !is_one_to_one {
-        return Ok(None);
-    }
-    let mut packet = Packet::new(input.path())?;
-    let mut rows = Vec::new();
-    loop {
-        match input.read(&mut packet) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Some(rows)),
-            Err(_) => return Ok(None),
-        }
-        let Some(row) = Row::of(&packet) else {
-            return Ok(None);
-        };
-        if packet.is_corrupt() || !is_one_frame(codec, packet.bytes()) {
-            return Ok(None);
-        }
-        if rows.len() >= MAX_FRAMES {
-            let reason = format!("has more than {MAX_FRAMES} frames");
-            return Err(Error::media(input.path(), reason));
-        }
-        rows.push(row);
-    }
-}
-
-/// Whether a packet is one frame to be shown, as far as its first and last bytes tell.
-fn is_one_frame(codec: &str, bytes: &[u8]) -> bool {
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-        return false;
+    let rows: Vec<Row> = bytes.as_chunks().0.iter().map(row).collect();
+    let Some(index) = Index::from_rows(&rows) else {
+        return;
     };
-    match codec {
-        // MPEG-4: a packet that says "not coded" has a few bytes
-        "mpeg4" => bytes.len() > 19,
-        // RFC 6386, section 9.1: bit 4 is show_frame
-        "vp8" => first & 0x10 != 0,
-        // VP9: a superframe ends in its marker and shows its last frame; else the bits are
-        // marker (2), profile (2, and 1 more in profile 3), show_existing, type, show
-        "vp9" => {
-            let is_profile_3 = first & 0x30 == 0x30;
-            let flags = if is_profile_3 { first << 5 } else { first << 4 };
-            last & 0xe0 == 0xc0 || flags & 0x80 != 0 || flags & 0x20 != 0
-        }
-        _ => true,
+    assert!(index.times.is_sorted_by(|a, b| a < b));
+    let shown = rows.iter().filter(|row| !row.is_discarded).count();
+    assert_eq!(index.times.len(), shown);
+    for (number, time) in index.times.iter().enumerate() {
+        assert!(
+            index
+                .entry_of(number)
+                .is_some_and(|entry| entry.pts <= *time)
+        );
+        assert_eq!(index.number_at(*time, 0), Some(number));
     }
 }
 

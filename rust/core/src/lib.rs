@@ -10,5 +10,6 @@ pub mod limits;
 pub mod resize;
 pub mod source;
 mod tables;
+mod track;
 
 pub use error::{Error, Result};

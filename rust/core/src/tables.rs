@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, SystemTime};
 
-use crate::index::Track;
+use crate::track::Track;
 use crate::{Error, Result};
 
 /// Cost of all tables that are kept, in frames: 12 bytes each, 44 for one where decoding may start.

@@ -13,7 +13,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray4, PyReadonlyArray4, PyUntypedArrayMet
 use pyo3::prelude::*;
 
 use crate::array::to_array;
-use crate::error::PyError;
+use crate::error::{PyError, detached};
 
 type Rows = Option<(usize, usize)>;
 type Crop = Option<(usize, usize, usize, usize)>;
@@ -37,7 +37,7 @@ pub type Info<'py> = (
 /// What a video holds.
 #[pyfunction]
 pub fn probe_video(py: Python<'_>, path: PathBuf) -> Result<Info<'_>, PyError> {
-    let info = py.detach(|| video::probe(&path))?;
+    let info = detached(py, || video::probe(&path))?;
     let times = info.times.into_pyarray(py);
     Ok((
         times,
@@ -71,7 +71,7 @@ pub fn read_clip<'py>(
         frames,
         stride,
     };
-    let clip = py.detach(|| video::read(&path, &wanted, &view, threads))?;
+    let clip = detached(py, || video::read(&path, &wanted, &view, threads))?;
     Ok(to_array(py, clip)?)
 }
 
@@ -89,7 +89,7 @@ pub fn read_frames<'py>(
     grey: bool,
 ) -> Result<Bound<'py, PyArray4<u8>>, PyError> {
     let view = view(size, crop, fit, resample, grey)?;
-    let clip = py.detach(|| video::read(&path, &Wanted::List(indices), &view, 1))?;
+    let clip = detached(py, || video::read(&path, &Wanted::List(indices), &view, 1))?;
     Ok(to_array(py, clip)?)
 }
 
@@ -108,7 +108,7 @@ pub fn resize<'py>(
     let bytes = frames.as_slice().map_err(PyErr::from)?;
     let shape = frames.shape();
     let shape = [shape[0], shape[1], shape[2], shape[3]];
-    let clip = py.detach(|| resize_clip(bytes, shape, &view))?;
+    let clip = detached(py, || resize_clip(bytes, shape, &view))?;
     Ok(to_array(py, clip)?)
 }
 

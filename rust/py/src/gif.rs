@@ -10,7 +10,7 @@ use numpy::{IntoPyArray, PyArray4, PyArrayMethods, PyReadonlyArray4, PyUntypedAr
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::PyError;
+use crate::error::{PyError, detached};
 
 /// A GIF file from C-contiguous uint8 [T, H, W, C]; `delays` in hundredths of a second.
 #[pyfunction]
@@ -38,7 +38,7 @@ pub fn encode_gif<'py>(
         palette,
         repeat,
     };
-    let bytes = py.detach(|| encode(&clip, &delays, &options))?;
+    let bytes = detached(py, || encode(&clip, &delays, &options))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
@@ -48,10 +48,10 @@ pub type Gif<'py> = (Bound<'py, PyArray4<u8>>, Vec<u16>, Option<u16>);
 /// Decodes a whole GIF file.
 #[pyfunction]
 pub fn decode_gif(py: Python<'_>, path: PathBuf) -> Result<Gif<'_>, PyError> {
-    let (file, clip) = py.detach(|| {
+    let (file, clip) = detached(py, || {
         let file = GifFile::open(&path)?;
         let clip = file.read()?;
-        fastvd_core::Result::Ok((file, clip))
+        Ok((file, clip))
     })?;
     let [t, h, w] = file.shape();
     let frames = clip.into_pyarray(py).reshape([t, h, w, 3])?;

@@ -8,6 +8,7 @@ use std::ptr;
 
 use super::layout::{IO_BUFFER, get};
 use super::library::Library;
+use crate::source::open_file;
 use crate::{Error, Result};
 
 const BUFFER_BYTES: usize = 1 << 16;
@@ -34,14 +35,10 @@ struct Source {
 impl FileIo {
     /// Opens the file for FFmpeg to read.
     pub fn open(library: &'static Library, path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let meta = file.metadata().map_err(|e| Error::io(path, e))?;
-        if !meta.is_file() {
-            return Err(Error::media(path, "is not a file"));
-        }
+        let (file, bytes) = open_file(path)?;
         let mut source = Box::new(Source {
             file,
-            bytes: meta.len(),
+            bytes,
             position: 0,
         });
         let opaque = ptr::from_mut(&mut *source).cast();

@@ -106,6 +106,8 @@ pub(crate) struct Library {
     pub stream_side_data: Option<StreamSideDataFn>,
     /// Keeps the libraries mapped as long as `call` is in use.
     _opened: Opened,
+    /// What those need, where they can't find it themselves.
+    _beside: Vec<Dynamic>,
 }
 
 #[derive(Debug)]
@@ -177,13 +179,13 @@ impl Library {
 fn find(folder: Option<&Path>) -> Result<Library, String> {
     let mut reasons = Vec::new();
     if let Some(folder) = folder {
-        match in_folder(folder).and_then(|paths| take(&paths)) {
+        match in_folder(folder) {
             Ok(library) => return Ok(library),
             Err(reason) => reasons.push(format!("{}: {reason}", folder.display())),
         }
     }
     for layout in LAYOUTS.iter().rev() {
-        match take(&sonames(layout)) {
+        match Opened::open(&sonames(layout)).and_then(|opened| take(opened, Vec::new())) {
             Ok(library) => return Ok(library),
             Err(reason) => reasons.push(reason),
         }
@@ -207,10 +209,39 @@ fn sonames(layout: &Layout) -> Vec<PathBuf> {
     NAMES.into_iter().zip(versions).map(name).collect()
 }
 
-/// The wheel's libraries carry a hash in their names.
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, String> {
+/// FFmpeg of a folder that holds all it needs, as the one inside the `av` wheel.
+fn in_folder(folder: &Path) -> Result<Library, String> {
     let files = fs::read_dir(folder).map_err(|e| e.to_string())?;
     let files: Vec<PathBuf> = files.filter_map(Result::ok).map(|f| f.path()).collect();
+    let paths = named(&files)?;
+    if let Ok(opened) = Opened::open(&paths) {
+        return take(opened, Vec::new());
+    }
+    // the libraries of av 17 and before do not know where they lie
+    let beside = open_in_rounds(files);
+    take(Opened::open(&paths)?, beside)
+}
+
+/// Opens each library after those that it needs: again and again, until no more can be opened.
+fn open_in_rounds(mut waiting: Vec<PathBuf>) -> Vec<Dynamic> {
+    let mut opened = Vec::new();
+    loop {
+        let before = opened.len();
+        waiting.retain(|path| match dlopen(path) {
+            Ok(library) => {
+                opened.push(library);
+                false
+            }
+            Err(_) => true,
+        });
+        if opened.len() == before {
+            return opened;
+        }
+    }
+}
+
+/// The four libraries among the files; the wheel's carry a hash in their names.
+fn named(files: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let named = |name: &&str| {
         let prefix = format!("lib{name}-");
         let is_it = |p: &&PathBuf| {
@@ -227,16 +258,21 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, String> {
     NAMES.iter().map(named).collect()
 }
 
-fn take(paths: &[PathBuf]) -> Result<Library, String> {
-    let [avutil, avcodec, avformat, swscale] = paths else {
-        return Err("a library is missing".to_owned());
-    };
-    let opened = Opened {
-        avutil: dlopen(avutil)?,
-        avcodec: dlopen(avcodec)?,
-        avformat: dlopen(avformat)?,
-        swscale: dlopen(swscale)?,
-    };
+impl Opened {
+    fn open(paths: &[PathBuf]) -> Result<Self, String> {
+        let [avutil, avcodec, avformat, swscale] = paths else {
+            return Err("a library is missing".to_owned());
+        };
+        Ok(Self {
+            avutil: dlopen(avutil)?,
+            avcodec: dlopen(avcodec)?,
+            avformat: dlopen(avformat)?,
+            swscale: dlopen(swscale)?,
+        })
+    }
+}
+
+fn take(opened: Opened, beside: Vec<Dynamic>) -> Result<Library, String> {
     let layout = matching_layout(&opened)?;
     let call = Functions::take(&opened).map_err(|e| e.to_string())?;
     // SAFETY: sets one int; FFmpeg's own lines would go to the terminal of whoever embeds us
@@ -249,6 +285,7 @@ fn take(paths: &[PathBuf]) -> Result<Library, String> {
         layout,
         stream_side_data,
         _opened: opened,
+        _beside: beside,
     })
 }
 

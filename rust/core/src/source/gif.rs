@@ -4,7 +4,6 @@
 //! the file no global palette, else to the background colour. Pillow differs there; with neither
 //! wiping nor partial first frames the two agree.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, Fr
 use gif::{MemoryLimit, Repeat};
 
 use crate::limits::{MAX_GIF_BYTES, MAX_GIF_FRAMES, MAX_PIXELS, check_frame};
+use crate::source::open_file;
 use crate::{Error, Result};
 
 type Color = [u8; 3];
@@ -190,8 +190,8 @@ impl Canvas {
 }
 
 fn decoder(path: &Path, skips_pixels: bool) -> Result<Decoder<impl Read + use<>>> {
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
+    let (file, bytes) = open_file(path)?;
+    if bytes == 0 {
         return Err(Error::media(path, "the file is empty"));
     }
     let mut options = DecodeOptions::new();

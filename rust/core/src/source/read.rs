@@ -9,13 +9,14 @@ use std::thread;
 use crate::clip::{Clip, Wanted};
 use crate::convert::View;
 use crate::ffmpeg::{Facts, Input, Settings};
-use crate::index::{Skip, Track};
+use crate::index::Skip;
 use crate::limits::clip_bytes;
 use crate::source::builder::{Builder, Wish};
 use crate::source::cursor::{Cursor, Reached};
 use crate::source::kept;
 use crate::source::stream::Stream;
 use crate::tables::{Identity, replace_track, track_of};
+use crate::track::Track;
 use crate::{Error, Result};
 
 /// Places where decoding may start that a clip has for each thread, so that cutting it there pays.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::Result;
 use crate::ffmpeg::Input;
-use crate::index::Track;
 use crate::tables::track_of;
+use crate::track::Track;
 
 pub use crate::source::read::read;
 

@@ -1,0 +1,1 @@
+"""Machinery behind ``reliability.py`` and ``tests/reliability``: bad files, workers, oracles."""

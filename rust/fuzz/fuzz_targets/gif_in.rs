@@ -1,0 +1,33 @@
+//! Any bytes as a GIF file: frames of the size that the header says, or an error.
+#![no_main]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use fastvd_core::source::gif::GifFile;
+use libfuzzer_sys::fuzz_target;
+
+/// A file in memory: the reader takes paths.
+static PATH: LazyLock<PathBuf> =
+    LazyLock::new(|| PathBuf::from(format!("/dev/shm/fastvd-fuzz-{}.gif", std::process::id())));
+
+/// Larger clips would only measure how fast memory is filled.
+const MAX_BYTES: usize = 1 << 24;
+
+fuzz_target!(|data: &[u8]| {
+    let written = File::create(&*PATH).and_then(|mut file| file.write_all(data));
+    assert!(written.is_ok());
+    if let Ok(file) = GifFile::open(&PATH) {
+        let [frames, height, width] = file.shape();
+        let bytes = frames * height * width * 3;
+        assert!(frames > 0 && frames == file.delays().len());
+        if bytes <= MAX_BYTES
+            && let Ok(clip) = file.read()
+        {
+            assert_eq!(clip.len(), bytes);
+        }
+    }
+    fs::remove_file(&*PATH).ok();
+});
