@@ -120,6 +120,10 @@ impl Index {
             .max_by_key(|row| row.pts)
             .map_or(0, |row| row.duration);
         (index.times, index.entry_of) = frames.into_iter().unzip();
+        // tables of many files are kept
+        index.times.shrink_to_fit();
+        index.entry_of.shrink_to_fit();
+        index.entries.shrink_to_fit();
         Some(index)
     }
 

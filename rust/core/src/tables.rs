@@ -11,10 +11,11 @@ use crate::track::Track;
 use crate::{Error, Result};
 
 /// Cost of all tables that are kept, in frames: 12 bytes each, 44 for one where decoding may start.
-const MAX_KEPT: usize = 4_000_000;
+const MAX_KEPT: usize = 600_000;
 
-/// What a table costs beside its frames: its name, twice, and its places.
-const FRAMES_PER_TABLE: usize = 32;
+/// What a table costs beside its frames: names, facts, first packets, and what it keeps FFmpeg's
+/// memory from being joined.
+const FRAMES_PER_TABLE: usize = 256;
 
 /// A file that changed just now may change again without a new time stamp.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -105,7 +106,8 @@ impl Tables {
         self.order.push_back(path.to_owned());
         self.by_path
             .insert(path.to_owned(), (identity, Arc::clone(track)));
-        while self.cost > MAX_KEPT {
+        // the newest stays, however long: its file is in use
+        while self.cost > MAX_KEPT && self.order.len() > 1 {
             let Some(oldest) = self.order.front().cloned() else {
                 return;
             };

@@ -23,7 +23,7 @@ pub(crate) struct Track {
 }
 
 /// Packets by which a file that was opened by its header is known again.
-const HEAD_ROWS: usize = 64;
+const HEAD_ROWS: usize = 16;
 
 impl Track {
     /// Reads the open file to its end.
@@ -33,7 +33,7 @@ impl Track {
         let (index, head) = match Index::from_rows(&rows) {
             Some(mut index) => {
                 index.skip = index.skip_of(facts.codec());
-                (index, rows.into_iter().take(HEAD_ROWS).collect())
+                (index, rows.iter().take(HEAD_ROWS).cloned().collect())
             }
             None => (Index::by_decoding(input.path())?, Vec::new()),
         };
