@@ -17,6 +17,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(clip::read_frames, m)?)?;
     m.add_function(wrap_pyfunction!(clip::resize, m)?)?;
     m.add_function(wrap_pyfunction!(gif::decode_gif, m)?)?;
-    m.add_function(wrap_pyfunction!(gif::encode_gif, m)?)?;
+    m.add_class::<gif::GifEncoder>()?;
     Ok(())
 }
