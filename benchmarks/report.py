@@ -92,6 +92,33 @@ def media_row(record: Record) -> list[str]:
     ]
 
 
+def gif_encode_row(record: Record) -> list[str]:
+    """One line of the table of GIF encoders: FFmpeg's quicker way, Pillow's quickest."""
+    peers = record["peers"]
+    own, fast, octree = peers["fastvd"], peers["fastvd fast"], peers["Pillow FASTOCTREE"]
+    theirs = min((p for n, p in peers.items() if "palettegen" in n), key=lambda p: p["median_ms"])
+    return [
+        record["case"],
+        f"{own['median_ms']:.1f} ms",
+        f"{theirs['fastvd_is_faster_by']:.1f}x",
+        f"{own['psnr_db'] - theirs['psnr_db']:+.1f} dB, {own['ssim'] - theirs['ssim']:+.4f}",
+        f"{own['kib'] / theirs['kib']:.2f}x",
+        f"{fast['median_ms'] / octree['median_ms']:.2f}x",
+        f"{fast['psnr_db'] - octree['psnr_db']:+.1f} dB",
+    ]
+
+
+def gif_decode_row(record: Record) -> list[str]:
+    """One line of the table of GIF decoders."""
+    own, pillow = record["peers"]["fastvd"], record["peers"]["Pillow"]
+    return [
+        record["case"],
+        "x".join(str(n) for n in record["shape"][:3]),
+        f"{own['median_ms']:.1f} ms",
+        f"{pillow['fastvd_is_faster_by']:.1f}x",
+    ]
+
+
 # how the records of a suite look in the README: column titles, then a row a record
 TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
     "train_step": (
@@ -102,6 +129,19 @@ TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
         ["job", "file", "cores", "fastvd", "best peer", "faster", "target"],
         media_row,
     ),
+    "gif_encode": (
+        [
+            "clip",
+            "fastvd",
+            "faster than FFmpeg palettegen",
+            "PSNR, SSIM",
+            "size",
+            "fast: time of Pillow FASTOCTREE",
+            "PSNR",
+        ],
+        gif_encode_row,
+    ),
+    "gif_decode": (["GIF", "frames", "fastvd", "faster than Pillow"], gif_decode_row),
     "recipe": (["demo", "coherent clips", "training and drawing"], recipe_row),
 }
 

@@ -74,6 +74,31 @@ def test_gif_strides_and_keeps_the_speed(counting_video, tmp_path, frame_numbers
     assert sum(gif.delays_s) == pytest.approx(40 / 25, abs=0.01)
 
 
+def test_gif_takes_the_frames_shown_at_those_times(counting_video, tmp_path, frame_numbers):
+    out = tmp_path / "out.gif"
+    options = ["--fps", "5", "--quality", "best", "--palette", "scene", "--dither", "blue_noise"]
+    assert cli.main(["gif", str(counting_video), str(out), *options, "--lossy", "10"]) == 0
+    gif = fastvd.read_gif(out)
+    assert frame_numbers(gif.frames) == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert gif.delays_s.tolist() == [0.2] * 8
+
+
+def test_gif_tells_its_progress_on_a_terminal_only(counting_video, tmp_path, capsys, monkeypatch):
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda answer=is_terminal: answer)
+        assert cli.main(["gif", str(counting_video), str(tmp_path / "out.gif")]) == 0
+        said = capsys.readouterr()
+        assert said.out.endswith("KiB\n")
+        assert ("100 %" in said.err) == is_terminal
+
+
+def test_gif_command_writes_videos_as_well(counting_video, tmp_path):
+    out = tmp_path / "out.mp4"
+    assert cli.main(["gif", str(counting_video), str(out), "--fps", "12.5"]) == 0
+    info = fastvd.probe(out)
+    assert (info.frames, info.fps, info.width) == (20, 12.5, 48)
+
+
 def test_extract_counts_frames_through_folders(counting_video, tmp_path, frame_numbers):
     argv = ["extract", counting_video, tmp_path / "f", "--size", "16", "--frames_per_folder", "30"]
     assert cli.main([str(word) for word in argv]) == 0
@@ -195,7 +220,7 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
         "stride 0": ([*gif, "--stride", "0"], "stride"),
         "negative start": ([*gif, "--start", "-1"], "start"),
         "start past the end": ([*gif, "--start", "40"], "40"),
-        "width 0": ([*gif, "--width", "0"], "--width must be at least 1, got 0"),
+        "width 0": ([*gif, "--width", "0"], "width must be at least 1, got 0"),
         "no such device": (["generate", tmp_path, "--device", "gpu"], "gpu is no device"),
         "no GPU": (["generate", tmp_path, "--device", "cuda:9"], "cuda:9: torch finds"),
         "run among the videos": (

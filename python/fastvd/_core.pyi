@@ -1,14 +1,15 @@
 """The Rust core, as built from rust/py; ``fastvd.native`` is the only importer."""
 
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "GifEncoder",
     "__version__",
     "decode_gif",
-    "encode_gif",
     "force_panic",
     "open_ffmpeg",
     "probe_video",
@@ -70,13 +71,28 @@ def decode_gif(
 ) -> tuple[npt.NDArray[np.uint8], list[int], int | None]:
     """Return frames [T, H, W, 3], delays in hundredths of a second, and the repeat count."""
 
-def encode_gif(
-    frames: npt.NDArray[np.uint8],
-    *,
-    delays: list[int],
-    colors: int,
-    dither: bool,
-    local: bool,
-    repeat: int | None,
-) -> bytes:
-    """Return a GIF file of C-contiguous [T, H, W, C]; ``delays`` in hundredths of a second."""
+@final
+class GifEncoder:
+    """Makes a GIF of frames that come in pieces: all of them to scan, then again to write."""
+
+    def __new__(
+        cls,
+        width: int,
+        height: int,
+        *,
+        quality: str,
+        colors: int,
+        dither: str,
+        palette: str,
+        lossy: int,
+        repeat: int | None,
+        threads: int | None = None,
+    ) -> GifEncoder: ...
+    def scan(self, frames: npt.NDArray[np.uint8]) -> None:
+        """Look at C-contiguous frames [T, H, W, C] to choose colours."""
+
+    def write(self, frames: npt.NDArray[np.uint8], delays: list[int]) -> bytes:
+        """Return the bytes that frames make; ``delays`` in hundredths of a second."""
+
+    def finish(self) -> bytes:
+        """Return what ends the file; the encoder is spent."""

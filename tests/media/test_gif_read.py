@@ -212,6 +212,16 @@ def test_file_cut_anywhere_is_refused(
             read_gif(path)
 
 
+def test_data_that_ends_early_names_its_frame(tmp_path: Path) -> None:
+    path = tmp_path / "early.gif"
+    short = gif_frame(FULL)[:-1]
+    # one pixel and the end code in place of all data
+    image = short[: short.index(b"\x08")] + b"\x08" + bytes([4, 0, 7, 4, 8]) + b"\0"
+    path.write_bytes(gif_file((11, 9), [gif_frame(FULL), image], palette=COLOURS[0]) + b";")
+    with pytest.raises(MediaError, match=r"early\.gif: frame 1"):
+        read_gif(path)
+
+
 def test_missing_file_is_not_a_media_error(
     tmp_path: Path,
 ) -> None:
@@ -219,18 +229,22 @@ def test_missing_file_is_not_a_media_error(
         read_gif(tmp_path / "none.gif")
 
 
+@pytest.mark.parametrize("source", ["made", "real"])
 def test_flipped_bytes_raise_or_decode(
     tmp_path: Path,
+    shared_videos: Path,
     coder: str,
+    source: str,
 ) -> None:
     generator = np.random.default_rng(4)
     path = tmp_path / "a.gif"
+    sound = SOUND if source == "made" else (shared_videos / "moving-mnist.gif").read_bytes()
     outcomes: dict[str, int] = {"read": 0, "refused": 0}
     for _ in range(200 if coder == "rust" else 40):
-        content = bytearray(SOUND)
-        for place in generator.integers(0, len(SOUND), 3):
+        content = bytearray(sound)
+        for place in generator.integers(0, len(sound), 3):
             content[place] = generator.integers(0, 256)
-        path.write_bytes(content)
+        path.write_bytes(content[: generator.integers(len(sound) // 2, 2 * len(sound))])
         try:
             outcomes["read"] += isinstance(read_gif(path), Gif)
         except MediaError:

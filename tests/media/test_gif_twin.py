@@ -14,7 +14,8 @@ from fastvd import native
 from fastvd.media import gif_twin
 from fastvd.media.gif import read_gif, write_gif
 
-PALETTES = ["global", "local"]
+PALETTES = ["global", "scene", "local"]
+DITHERS = ["diffusion", "ordered", "blue_noise", "none"]
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -29,6 +30,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     colours=st.integers(1, 300),
     channels=st.sampled_from([1, 3, 4]),
     palette=st.sampled_from(PALETTES),
+    dither=st.sampled_from(DITHERS),
     colors=st.integers(2, 256),
     seed=st.integers(0, 1000),
 )
@@ -38,13 +40,14 @@ def test_any_small_clip_is_read_alike(
     colours: int,
     channels: int,
     palette: str,
+    dither: str,
     colors: int,
     seed: int,
     shown: Callable[[Path], np.ndarray],
     few_colours: Callable[..., np.ndarray],
 ) -> None:
     clip = few_colours(shape, colours, channels, seed)
-    write_gif(tmp_path / "a.gif", clip, fps=10, palette=palette, colors=colors)
+    write_gif(tmp_path / "a.gif", clip, fps=10, palette=palette, dither=dither, colors=colors)
     frames = shown(tmp_path / "a.gif")
     assert frames.shape == (*shape, 3)
     if len(np.unique(clip.reshape(-1, channels), axis=0)) < colors:
@@ -53,22 +56,52 @@ def test_any_small_clip_is_read_alike(
         np.testing.assert_array_equal(frames[opaque], wanted[opaque])
 
 
-@pytest.mark.parametrize("is_local", [False, True])
+@pytest.mark.parametrize("palette", PALETTES)
 def test_twin_is_exact_where_the_core_is(
     tmp_path: Path,
-    is_local: bool,
+    palette: str,
     few_colours: Callable[..., np.ndarray],
 ) -> None:
     if not native.available:
         pytest.skip("fastvd._core is not built")
     clip = few_colours((3, 20, 30), 100)
-    options = {"colors": 256, "dither": True, "local": is_local, "repeat": 3}
+    options = {"quality": "good", "dither": "diffusion", "colors": 256, "lossy": 0, "repeat": 3}
     decoded = []
-    for encode in (native.core.encode_gif, gif_twin.encode):
-        (tmp_path / "a.gif").write_bytes(encode(clip, delays=[3, 4, 3], **options))
+    for coder in (native.core.GifEncoder, gif_twin.GifEncoder):
+        encoder = coder(30, 20, palette=palette, **options)
+        encoder.scan(clip)
+        pieces = [encoder.write(clip[:1], [3]), encoder.write(clip[1:], [4, 3]), encoder.finish()]
+        (tmp_path / "a.gif").write_bytes(b"".join(pieces))
         decoded.append(native.core.decode_gif(tmp_path / "a.gif"))
     np.testing.assert_array_equal(decoded[0][0], decoded[1][0])
+    np.testing.assert_array_equal(decoded[0][0], clip)
     assert decoded[0][1:] == decoded[1][1:] == ([3, 4, 3], 3)
+
+
+def test_twin_refuses_more_frames_than_memory_should_hold() -> None:
+    options = {"quality": "good", "dither": "none", "colors": 256, "lossy": 0, "repeat": None}
+    encoder = gif_twin.GifEncoder(65535, 65535, palette="global", **options)
+    frame = np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), (1, 65535, 65535, 3))
+    with pytest.raises(ValueError, match=r"a clip \[1, 65535, 65535, 4\] has .* more than"):
+        encoder.write(frame, [5])
+
+
+@pytest.mark.parametrize("dither", DITHERS)
+@pytest.mark.parametrize("palette", PALETTES)
+def test_any_number_of_threads_gives_equal_bytes(
+    real_frames: np.ndarray, palette: str, dither: str
+) -> None:
+    if not native.available:
+        pytest.skip("fastvd._core is not built")
+    options = {"quality": "good", "colors": 256, "lossy": 0, "repeat": 0}
+    files = set()
+    for threads in (1, 2, 5, None):
+        encoder = native.core.GifEncoder(
+            128, 72, palette=palette, dither=dither, threads=threads, **options
+        )
+        encoder.scan(real_frames)
+        files.add(encoder.write(real_frames, [5] * 4) + encoder.finish())
+    assert len(files) == 1
 
 
 def test_colours_are_as_good_as_ffmpegs(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastvd.cli.failure import fail
+from fastvd.cli.progress import progress_line
 from fastvd.errors import FastvdError
 
 Command = Callable[..., argparse.ArgumentParser]
@@ -28,42 +29,65 @@ def _add_gif(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--start", type=int, default=0, help="first frame")
     sub.add_argument("--frames", type=int, help="how many (default: to the end)")
     sub.add_argument("--stride", type=int, default=1, help="take every STRIDE-th frame")
-    sub.add_argument("--fps", type=float, help="frames a second (default: as the source plays)")
-    sub.add_argument("--colors", type=int, default=256, help="2 to 256 (default)")
-    sub.add_argument("--palette", choices=["global", "local"], default="global")
-    sub.add_argument("--no_dither", action="store_true", help="flat areas stay flat")
+    sub.add_argument(
+        "--fps", type=float, help="the frames shown at so many times a second (default: all)"
+    )
+    gif = sub.add_argument_group("of a .gif")
+    gif.add_argument("--quality", choices=["fast", "good", "best"], default="good")
+    gif.add_argument(
+        "--palette",
+        choices=["global", "scene", "local"],
+        default="global",
+        help="colours for the clip, from cut to cut, or for each frame",
+    )
+    gif.add_argument(
+        "--dither",
+        choices=["diffusion", "ordered", "blue_noise", "none"],
+        help="how missing colours are mixed (default: diffusion, none with --quality fast)",
+    )
+    gif.add_argument("--lossy", type=int, default=0, help="0 exact (default) to 200 small")
+    gif.add_argument("--colors", type=int, default=256, help="2 to 256 (default)")
 
 
 def _gif(args: argparse.Namespace) -> int:
-    """fastvd gif in.mp4 out.gif --width 320 --stride 2"""
-    from fastvd.media import probe, read_clip
-    from fastvd.media.gif import write_gif
+    """fastvd gif in.mp4 out.gif --width 320 --fps 15"""
+    from fastvd.media.gif_convert import convert_to_gif
+
+    if not args.out.lower().endswith(".gif"):
+        shape = _convert(args)
+    else:
+        with progress_line() as progress:
+            shape = convert_to_gif(
+                args.source,
+                args.out,
+                start=args.start,
+                frames=args.frames,
+                stride=args.stride,
+                width=args.width,
+                fps=args.fps,
+                quality=args.quality,
+                palette=args.palette,
+                dither=args.dither or True,
+                lossy=args.lossy,
+                colors=args.colors,
+                progress=progress,
+            )
+    size = Path(args.out).stat().st_size / 1024
+    print(f"{args.out}: {shape[0]} frames, {shape[2]}x{shape[1]}, {size:.0f} KiB")
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> tuple[int, int, int]:
+    from fastvd.media import probe, read_frames
+    from fastvd.media.gif_convert import scaled_size, shown_frames
     from fastvd.media.write import write_clip
 
     info = probe(args.source)
-    if args.width is not None and args.width < 1:
-        raise ValueError(f"--width must be at least 1, got {args.width}")
-    height = round(info.height * args.width / info.width) if args.width else 0
-    clip = read_clip(
-        args.source,
-        start=args.start,
-        frames=args.frames,
-        stride=args.stride,
-        size=(max(height, 1), args.width) if args.width else None,
-        fit="stretch",
-    )
-    fps = args.fps
-    if fps is None:
-        # no viewer shows a GIF at more than 50 frames a second
-        fps = min(info.fps / args.stride, 50.0 if args.out.lower().endswith(".gif") else 1000.0)
-    if args.out.lower().endswith(".gif"):
-        options = {"colors": args.colors, "palette": args.palette, "dither": not args.no_dither}
-        write_gif(args.out, clip, fps=fps, **options)
-    else:
-        write_clip(args.out, clip, fps=fps)
-    size = Path(args.out).stat().st_size / 1024
-    print(f"{args.out}: {len(clip)} frames, {clip.shape[2]}x{clip.shape[1]}, {size:.0f} KiB")
-    return 0
+    chosen = {"start": args.start, "frames": args.frames, "stride": args.stride}
+    indices, delays = shown_frames(info, **chosen, fps=args.fps)
+    clip = read_frames(args.source, indices, size=scaled_size(info, args.width), fit="stretch")
+    write_clip(args.out, clip, fps=args.fps or 100 * len(delays) / sum(delays))
+    return len(clip), clip.shape[1], clip.shape[2]
 
 
 def _add_extract(sub: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Clips to GIF files and back, by the Rust core or its twin."""
 
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,13 +16,25 @@ from fastvd.media.whole import (
     checked_fps,
     checked_loop,
     ticks,
-    write_bytes,
+    whole_file,
 )
 
 MAX_FPS = 50
 """Browsers slow frames below two hundredths of a second down to ten."""
 MAX_SIDE = 65535
 """Sides and delays of a GIF are 16-bit numbers."""
+MAX_LOSSY = 200
+"""Above that hardly anything of a picture is left."""
+
+Quality = Literal["fast", "good", "best"]
+PaletteScope = Literal["global", "scene", "local"]
+Dither = Literal["diffusion", "ordered", "blue_noise", "none"]
+
+_CHOICES = {
+    "quality": ("fast", "good", "best"),
+    "palette": ("global", "scene", "local"),
+    "dither": ("diffusion", "ordered", "blue_noise", "none"),
+}
 
 
 class Gif(NamedTuple):
@@ -39,38 +52,85 @@ def write_gif(
     path: Path | str,
     frames: npt.NDArray[np.uint8],
     *,
-    fps: float | Fraction,
+    fps: float | Fraction | None = None,
+    delays_s: Sequence[float] | npt.NDArray[np.float64] | None = None,
     loop: int | None = 0,
+    quality: Quality = "good",
+    palette: PaletteScope = "global",
+    dither: Dither | bool = True,
+    lossy: int = 0,
     colors: int = 256,
-    dither: bool = True,
-    palette: Literal["global", "local"] = "global",
 ) -> None:
     """Write uint8 [T, H, W, C], C = 1, 3 or 4, whole or not at all; alpha below 128 is transparent.
 
-    A clip of at most ``colors`` colours is kept exactly; others get one palette, or with
-    ``palette="local"`` one for each frame, and errors that show are diffused if ``dither``. Frame
-    times are rounded to hundredths of a second without adding up; ``fps`` is at most 50, because
-    browsers slow quicker GIFs down. ``loop``: 0 repeats for ever, n repeats n times, None plays
-    once.
+    Either ``fps``, at most 50 because browsers slow quicker GIFs down, or ``delays_s``, how long
+    each frame is shown; times are rounded to hundredths of a second without adding up. ``loop``: 0
+    repeats for ever, n repeats n times, None plays once.
+
+    Frames are kept exactly where their palette has room for all their colours: ``colors`` for the
+    clip, from cut to cut ("scene") or for each frame ("local"). Elsewhere errors that show are
+    diffused ("diffusion"), or two colours are mixed by a mask ("ordered", "blue_noise"), which does
+    not move, or the nearest colour is taken ("none"). True is "diffusion", but "none" for
+    ``quality="fast"``; False is "none". ``quality`` is how much time goes into the choice of
+    colours. ``lossy`` in 0..200 lets colours be off to make the file smaller, about as in gifsicle:
+    10 is hardly seen, 80 is plain to see.
     """
     check_suffix(path, ".gif")
     clip = checked_clip(frames, channels=(1, 3, 4))
-    if max(clip.shape[1:3]) > MAX_SIDE:
-        raise ValueError(f"a GIF is at most {MAX_SIDE} wide and high, got {list(clip.shape)}")
-    if not 2 <= colors <= 256:
-        raise ValueError(f"colors must be in 2..256, got {colors}")
-    if palette not in ("global", "local"):
-        raise ValueError(f"palette must be 'global' or 'local', got {palette!r}")
-    encode = native.core.encode_gif if native.available else gif_twin.encode
-    content = encode(
-        clip,
-        delays=_delays(len(clip), fps),
+    write_pieces(
+        path,
+        lambda: [clip],
+        size=(clip.shape[1], clip.shape[2]),
+        delays=_delays(len(clip), fps, delays_s),
+        loop=loop,
+        quality=quality,
+        palette=palette,
+        dither=dither,
+        lossy=lossy,
+        colors=colors,
+    )
+
+
+def write_pieces(
+    path: Path | str,
+    pieces: Callable[[], Iterable[npt.NDArray[np.uint8]]],
+    *,
+    size: tuple[int, int],
+    delays: Sequence[int],
+    loop: int | None,
+    quality: Quality,
+    palette: PaletteScope,
+    dither: Dither | bool,
+    lossy: int,
+    colors: int,
+) -> None:
+    """Write a GIF of clips [T, H, W, C] of one ``size``, which ``pieces`` gives twice, in order.
+
+    ``delays`` of all frames in hundredths of a second; all else as in ``write_gif``.
+    """
+    if isinstance(dither, bool):
+        # the one step that takes longer than Pillow's quickest way as a whole
+        dither = "diffusion" if dither and quality != "fast" else "none"
+    _check_choices({"quality": quality, "palette": palette, "dither": dither})
+    _check_numbers(size, colors, lossy)
+    encoder = (native.core.GifEncoder if native.available else gif_twin.GifEncoder)(
+        size[1],
+        size[0],
+        quality=quality,
         colors=colors,
         dither=dither,
-        local=palette == "local",
+        palette=palette,
+        lossy=lossy,
         repeat=checked_loop(loop),
     )
-    write_bytes(path, content)
+    for piece in pieces():
+        encoder.scan(piece)
+    with whole_file(path) as part, part.open("wb") as file:
+        done = 0
+        for piece in pieces():
+            file.write(encoder.write(piece, delays=list(delays[done : done + len(piece)])))
+            done += len(piece)
+        file.write(encoder.finish())
 
 
 def read_gif(path: Path | str) -> Gif:
@@ -84,7 +144,45 @@ def read_gif(path: Path | str) -> Gif:
     return Gif(frames, np.asarray(delays, dtype=np.float64) / 100, loop)
 
 
-def _delays(count: int, fps: float | Fraction) -> list[int]:
+def delays_between(ends_s: npt.NDArray[np.float64]) -> list[int]:
+    """Hundredths of a second from each of the rising times to the next, not adding up errors."""
+    return [int(n) for n in np.diff(np.rint(ends_s * 100).astype(np.int64))]
+
+
+def _check_choices(given: dict[str, str]) -> None:
+    for name, value in given.items():
+        if value not in _CHOICES[name]:
+            raise ValueError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}")
+
+
+def _check_numbers(size: tuple[int, int], colors: int, lossy: int) -> None:
+    if max(size) > MAX_SIDE:
+        raise ValueError(f"a GIF is at most {MAX_SIDE} wide and high, got {list(size)}")
+    if not 2 <= colors <= 256:
+        raise ValueError(f"colors must be in 2..256, got {colors}")
+    if not 0 <= lossy <= MAX_LOSSY:
+        raise ValueError(f"lossy must be in 0..{MAX_LOSSY}, got {lossy}")
+
+
+def _delays(
+    count: int,
+    fps: float | Fraction | None,
+    delays_s: Sequence[float] | npt.NDArray[np.float64] | None,
+) -> list[int]:
+    if (fps is None) == (delays_s is None):
+        raise ValueError("give either fps or delays_s")
+    if fps is not None:
+        return fps_delays(count, fps)
+    shown = np.asarray(delays_s, dtype=np.float64)
+    if shown.shape != (count,):
+        raise ValueError(f"delays_s must hold {count} numbers, got {list(shown.shape)}")
+    if not np.all((shown >= 0) & (shown <= MAX_SIDE / 100)):
+        raise ValueError(f"delays_s must be in 0..{MAX_SIDE / 100}, got {shown}")
+    return delays_between(np.concatenate([[0.0], np.cumsum(shown)]))
+
+
+def fps_delays(count: int, fps: float | Fraction) -> list[int]:
+    """How long each of ``count`` frames is shown, in hundredths of a second."""
     rate = checked_fps(fps)
     if rate > MAX_FPS:
         raise ValueError(

@@ -6,7 +6,6 @@ covered otherwise than the other decoders.
 """
 
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +28,61 @@ _CLEAR = 1 << 24
 _KEEP, _WIPE = 1, 2
 
 
-def encode(
-    frames: npt.NDArray[np.uint8],
-    *,
-    delays: Sequence[int],
-    colors: int,
-    dither: bool,
-    local: bool,
-    repeat: int | None,
-) -> bytes:
-    """Return a GIF file of uint8 [T, H, W, C]; ``delays`` in hundredths of a second."""
-    pixels = _packed(frames)
-    has_clear = bool((pixels == _CLEAR).any())
-    palette = None if local else _palette(pixels, colors, has_clear=has_clear)
-    parts = [_header(pixels.shape, repeat)]
-    for frame, delay in zip(pixels, delays, strict=True):
-        table = _palette(frame, colors, has_clear=has_clear) if palette is None else palette
-        image = _indexed(frame, table, dither=dither)
-        # each frame carries its palette: a global one would save 768 bytes a frame
-        options: dict[str, Any] = {"duration": 10 * delay, "include_color_table": True}
-        options |= {"disposal": _WIPE, "transparency": 0} if has_clear else {"disposal": _KEEP}
-        parts += GifImagePlugin.getdata(image, **options)
-    return b"".join([*parts, b";"])
+class GifEncoder:
+    """The core's encoder, by Pillow.
+
+    Files are valid and exact where the core's are. Elsewhere palettes are Pillow's, every dither
+    is Floyd-Steinberg or none, a scene's palette is one for each frame, and ``quality`` and
+    ``lossy`` change nothing. All frames stay in memory until the end.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        *,
+        quality: str,  # noqa: ARG002
+        colors: int,
+        dither: str,
+        palette: str,
+        lossy: int,  # noqa: ARG002
+        repeat: int | None,
+    ) -> None:
+        self._size = (height, width)
+        self._colors = colors
+        self._dithers = dither != "none"
+        self._is_local = palette != "global"
+        self._repeat = repeat
+        self._pixels: list[npt.NDArray[np.int32]] = []
+        self._delays: list[int] = []
+
+    def scan(self, frames: npt.NDArray[np.uint8]) -> None:
+        """Look at frames [T, H, W, C]; the twin does so when it writes them."""
+
+    def write(self, frames: npt.NDArray[np.uint8], delays: list[int]) -> bytes:
+        """Take frames, shown for ``delays`` hundredths of a second."""
+        limits.check_clip(len(self._delays) + len(frames), *self._size, 4)
+        self._pixels.append(_packed(frames))
+        self._delays += delays
+        return b""
+
+    def finish(self) -> bytes:
+        """Return the file."""
+        pixels = np.concatenate(self._pixels)
+        has_clear = bool((pixels == _CLEAR).any())
+        options: dict[str, Any] = {"include_color_table": True, "disposal": _KEEP}
+        if has_clear:
+            options |= {"disposal": _WIPE, "transparency": 0}
+        clip_table = None if self._is_local else _palette(pixels, self._colors, has_clear=has_clear)
+        parts = [_header(pixels.shape, self._repeat)]
+        for frame, delay in zip(pixels, self._delays, strict=True):
+            table = clip_table
+            if table is None:
+                table = _palette(frame, self._colors, has_clear=has_clear)
+            image = _indexed(frame, table, dither=self._dithers)
+            # each frame carries its palette: a global one would save 768 bytes a frame
+            parts += GifImagePlugin.getdata(image, duration=10 * delay, **options)
+        return b"".join([*parts, b";"])
 
 
 def decode(path: Path) -> tuple[npt.NDArray[np.uint8], list[int], int | None]:

@@ -7,6 +7,7 @@ pub mod ffmpeg;
 pub mod gif;
 pub mod index;
 pub mod limits;
+pub mod parallel;
 pub mod resize;
 pub mod source;
 mod tables;

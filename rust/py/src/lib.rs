@@ -18,6 +18,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(clip::resize, m)?)?;
     m.add_function(wrap_pyfunction!(error::force_panic, m)?)?;
     m.add_function(wrap_pyfunction!(gif::decode_gif, m)?)?;
-    m.add_function(wrap_pyfunction!(gif::encode_gif, m)?)?;
+    m.add_class::<gif::GifEncoder>()?;
     Ok(())
 }

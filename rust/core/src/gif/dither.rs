@@ -1,82 +1,171 @@
-//! Pixels to palette entries, with Floyd-Steinberg error diffusion.
+//! Pixels to palette entries, with error diffusion or a threshold mask.
 
-use super::frame::Canvas;
-use super::palette::Palette;
-use super::{CLEAR, unpack};
+use super::frame::Picture;
+use super::lzw::LEFT_OUT;
+use super::mask::{self, Mask};
+use super::nearest::Nearest;
+use super::palette::{Lookup, Palette};
+use super::{CLEAR, Dither, UNSEEN, per_axis, unpack};
 
-/// Entry of a pixel that keeps what the canvas shows.
-pub const KEEP: u16 = u16::MAX;
+/// A pixel that keeps what the canvas shows.
+const KEPT: u32 = CLEAR;
 
-/// A frame in palette entries.
-pub struct Mapped {
-    /// The frame as it came.
-    pub source: Vec<u32>,
-    /// An entry for each pixel, or [`KEEP`].
-    pub entries: Vec<u16>,
+/// An entry for each pixel of a picture, [`LEFT_OUT`] where it is transparent.
+///
+/// `before`: pixels equal to those of this earlier picture are left out, so that they never change;
+/// the palette must have a transparent entry.
+pub fn entries(
+    picture: Picture<'_>,
+    before: Option<Picture<'_>>,
+    palette: &Palette,
+    dither: Dither,
+) -> Vec<u8> {
+    let mut entries = vec![LEFT_OUT; picture.width * picture.height()];
+    let mut rows = Rows {
+        picture,
+        before,
+        old: Vec::new(),
+    };
+    let first = u8::from(palette.has_transparent());
+    match (palette.lookup(), dither) {
+        (Lookup::Exact(set), _) => {
+            rows.each(&mut entries, |_, row, entries| {
+                look_up(row, entries, |pixel| set.find(pixel) + first);
+            });
+        }
+        (Lookup::Nearest(nearest), Dither::None) => {
+            rows.each(&mut entries, |_, row, entries| {
+                look_up(row, entries, |pixel| nearest.find(unpack(pixel)) + first);
+            });
+        }
+        (Lookup::Nearest(nearest), Dither::Diffusion) => {
+            let colors = &palette.colors()[usize::from(first)..];
+            let mut errors = Errors::new(picture.width);
+            rows.each(&mut entries, |y, row, entries| {
+                errors.diffuse(y, row, entries, nearest, colors, first);
+            });
+        }
+        (Lookup::Nearest(nearest), Dither::Ordered | Dither::BlueNoise) => {
+            let is_ordered = dither == Dither::Ordered;
+            let mask = if is_ordered {
+                mask::bayer()
+            } else {
+                mask::blue_noise()
+            };
+            rows.each(&mut entries, |y, row, entries| {
+                mix(y, row, entries, nearest, mask, first);
+            });
+        }
+    }
+    entries
 }
 
-impl Mapped {
-    /// Maps `source`; with a transparent entry, pixels equal to the frame before are kept.
-    pub fn new(source: Vec<u32>, canvas: &Canvas, palette: &mut Palette, dither: bool) -> Self {
-        let can_keep = palette.transparent().is_some();
-        let is_kept = |i: usize, pixel: u32| pixel == CLEAR || can_keep && canvas.holds(i, pixel);
-        let entries = if dither && !palette.is_exact() {
-            diffuse(&source, canvas.width(), palette, is_kept)
-        } else {
-            let entry = |(i, pixel): (usize, &u32)| {
-                if is_kept(i, *pixel) {
-                    KEEP
+fn look_up(row: &[u32], entries: &mut [u8], find: impl Fn(u32) -> u8) {
+    let mut last = (KEPT, LEFT_OUT);
+    for (pixel, entry) in row.iter().zip(entries) {
+        if *pixel != last.0 {
+            last = (
+                *pixel,
+                if *pixel == KEPT {
+                    LEFT_OUT
                 } else {
-                    palette.index(unpack(*pixel)).into()
+                    find(*pixel)
+                },
+            );
+        }
+        *entry = last.1;
+    }
+}
+
+fn mix(y: usize, row: &[u32], entries: &mut [u8], nearest: &Nearest, mask: &Mask, first: u8) {
+    for (x, (pixel, entry)) in row.iter().zip(entries).enumerate() {
+        if *pixel != KEPT {
+            *entry = nearest.mix(unpack(*pixel), mask.at(x, y)) + first;
+        }
+    }
+}
+
+/// The rows of a picture, with what is kept marked.
+struct Rows<'a> {
+    picture: Picture<'a>,
+    before: Option<Picture<'a>>,
+    old: Vec<u32>,
+}
+
+impl Rows<'_> {
+    /// Hands over number, pixels and entries of each row.
+    fn each(&mut self, entries: &mut [u8], mut see: impl FnMut(usize, &[u32], &mut [u8])) {
+        let mut row = Vec::new();
+        for (y, entries) in entries.chunks_exact_mut(self.picture.width).enumerate() {
+            self.picture.unpack_row(y, &mut row);
+            if let Some(before) = self.before {
+                before.unpack_row(y, &mut self.old);
+                for (pixel, old) in row.iter_mut().zip(&self.old) {
+                    *pixel = if pixel == old { KEPT } else { *pixel };
                 }
-            };
-            source.iter().enumerate().map(entry).collect()
-        };
-        Self { source, entries }
+            }
+            see(y, &row, entries);
+        }
     }
 }
 
 /// Floyd and Steinberg 1976, every second row from right to left.
 ///
-/// Shares are whole levels, rounded towards nought: errors of one or two levels, which nobody sees,
-/// end where they arise instead of making noise. A kept pixel takes and gives none: its surroundings
-/// were balanced when it was drawn.
-fn diffuse(
-    source: &[u32],
-    width: usize,
-    palette: &mut Palette,
-    is_kept: impl Fn(usize, u32) -> bool,
-) -> Vec<u16> {
-    let mut entries = vec![KEEP; source.len()];
-    // one spare cell at both ends takes what falls over the edge
-    let mut here = vec![[0_i32; 3]; width + 2];
-    let mut below = here.clone();
-    for (y, row) in source.chunks_exact(width).enumerate() {
-        let is_leftward = y % 2 == 1;
-        for step in 0..width {
-            let x = if is_leftward { width - 1 - step } else { step };
-            let (ahead, behind) = if is_leftward { (x, x + 2) } else { (x + 2, x) };
-            let i = y * width + x;
-            if is_kept(i, row[x]) {
-                continue;
-            }
-            let color = unpack(row[x]);
-            let wanted: [u8; 3] = std::array::from_fn(|axis| {
-                (i32::from(color[axis]) + here[x + 1][axis]).clamp(0, 255) as u8
-            });
-            let index = palette.index(wanted);
-            let shown = palette.color(index);
-            for axis in 0..3 {
-                let error = i32::from(wanted[axis]) - i32::from(shown[axis]);
-                here[ahead][axis] += 7 * error / 16;
-                below[behind][axis] += 3 * error / 16;
-                below[x + 1][axis] += 5 * error / 16;
-                below[ahead][axis] += error / 16;
-            }
-            entries[i] = u16::from(index);
-        }
-        std::mem::swap(&mut here, &mut below);
-        below.fill([0; 3]);
+/// A kept pixel takes and gives no error: its surroundings were balanced when it was drawn.
+struct Errors {
+    /// Sixteenths of levels, for this row and the next, with a spare cell at both ends.
+    here: Vec<[i32; 3]>,
+    below: Vec<[i32; 3]>,
+}
+
+impl Errors {
+    fn new(width: usize) -> Self {
+        let here = vec![[0; 3]; width + 2];
+        let below = here.clone();
+        Self { here, below }
     }
-    entries
+
+    fn diffuse(
+        &mut self,
+        y: usize,
+        row: &[u32],
+        entries: &mut [u8],
+        nearest: &Nearest,
+        colors: &[[u8; 3]],
+        first: u8,
+    ) {
+        let is_leftward = y % 2 == 1;
+        // errors of this pixel's two predecessors, and what is due below the last
+        let (mut ahead, mut due, mut late) = ([0; 3], [0; 3], [0; 3]);
+        for step in 0..row.len() {
+            let x = if is_leftward {
+                row.len() - 1 - step
+            } else {
+                step
+            };
+            let behind = if is_leftward { x + 2 } else { x };
+            let mut error = [0; 3];
+            if row[x] != KEPT {
+                let color = unpack(row[x]);
+                let here = self.here[x + 1];
+                let wanted: [u8; 3] = per_axis(|axis| {
+                    let owed = here[axis] + 7 * ahead[axis];
+                    (i32::from(color[axis]) + ((owed + 8) >> 4)).clamp(0, 255) as u8
+                });
+                let entry = nearest.find(wanted);
+                let shown = colors[usize::from(entry)];
+                error = per_axis(|axis| {
+                    let error = i32::from(wanted[axis]) - i32::from(shown[axis]);
+                    error - error.clamp(-UNSEEN, UNSEEN)
+                });
+                entries[x] = entry + first;
+            }
+            self.below[behind] = per_axis(|axis| due[axis] + 3 * error[axis]);
+            due = per_axis(|axis| late[axis] + 5 * error[axis]);
+            (late, ahead) = (error, error);
+        }
+        let last = if is_leftward { 1 } else { row.len() };
+        self.below[last] = due;
+        std::mem::swap(&mut self.here, &mut self.below);
+    }
 }

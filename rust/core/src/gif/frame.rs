@@ -1,172 +1,165 @@
 //! What the viewer sees so far, and the smallest frame that turns it into the next.
 
-use gif::{DisposalMethod, Frame};
+use super::lzw::{Cell, LEFT_OUT, SAME};
+use super::palette::{Palette, shown_colors};
+use super::{CLEAR, OPAQUE_ALPHA, pack};
+use crate::parallel;
 
-use super::CLEAR;
-use super::dither::{KEEP, Mapped};
-use super::palette::{Palette, Stock};
+/// Rows that a thread composes at a time.
+const BAND: usize = 16;
+
+/// One frame of a clip as it came.
+#[derive(Clone, Copy)]
+pub struct Picture<'a> {
+    pub bytes: &'a [u8],
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl<'a> Picture<'a> {
+    pub fn height(&self) -> usize {
+        self.bytes.len() / (self.width * self.channels)
+    }
+
+    pub fn row(&self, y: usize) -> &'a [u8] {
+        let len = self.width * self.channels;
+        &self.bytes[y * len..(y + 1) * len]
+    }
+
+    /// The pixels of a row as `0x00RRGGBB` or [`CLEAR`].
+    pub fn unpack_row(&self, y: usize, pixels: &mut Vec<u32>) {
+        let row = self.row(y);
+        pixels.clear();
+        match self.channels {
+            1 => pixels.extend(row.iter().map(|grey| pack([*grey; 3]))),
+            3 => pixels.extend(row.as_chunks().0.iter().map(|rgb| pack(*rgb))),
+            _ => pixels.extend(row.as_chunks().0.iter().map(|[r, g, b, alpha]| {
+                if *alpha >= OPAQUE_ALPHA {
+                    pack([*r, *g, *b])
+                } else {
+                    CLEAR
+                }
+            })),
+        }
+    }
+}
 
 /// The picture after the frames drawn so far.
 pub struct Canvas {
     width: usize,
-    /// The last frame as it came; empty before the first.
-    source: Vec<u32>,
-    /// The colours shown, [`CLEAR`] where nothing is.
+    /// For each pixel the colour shown and in the top byte the entry that it had.
     shown: Vec<u32>,
+    /// Nothing is shown.
+    is_blank: bool,
     /// Frames hold transparent pixels: each is drawn whole and wiped before the next.
     is_wiped: bool,
 }
 
 /// The part of the canvas that a frame covers.
-struct Area {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
-}
-
-impl Area {
-    /// Numbers of the pixels on a canvas of that width.
-    fn pixels(&self, canvas: usize) -> impl Iterator<Item = usize> {
-        let (left, width) = (self.left, self.width);
-        let rows = (self.top..self.top + self.height).map(move |y| y * canvas + left);
-        rows.flat_map(move |start| start..start + width)
-    }
+#[derive(Clone, Copy)]
+pub struct Area {
+    pub left: usize,
+    pub top: usize,
+    pub width: usize,
+    pub height: usize,
 }
 
 impl Canvas {
     pub fn new(width: usize, height: usize, is_wiped: bool) -> Self {
         Self {
             width,
-            source: Vec::new(),
-            shown: vec![CLEAR; width * height],
+            shown: vec![0; width * height],
+            is_blank: true,
             is_wiped,
         }
     }
 
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Whether pixel `i` of the last frame was `pixel` and is still to be seen.
-    pub fn holds(&self, i: usize, pixel: u32) -> bool {
-        !self.is_wiped && self.source.get(i) == Some(&pixel)
-    }
-
-    /// A palette for the next frame: of all its colours if they fit, else of those it changes.
-    pub fn local_palette(&self, source: &[u32], stock: Stock) -> Palette {
-        let all = || source.iter().copied();
-        if self.source.is_empty() || self.is_wiped {
-            return Palette::new(all, stock, false);
-        }
-        if !stock.spares_one() {
-            return Palette::new(all, stock, true);
-        }
-        Palette::exact(all(), stock, true).unwrap_or_else(|| {
-            let is_changed = |(i, pixel): &(usize, u32)| !self.holds(*i, *pixel);
-            let changed = || all().enumerate().filter(is_changed).map(|(_, pixel)| pixel);
-            // what stays must be left out, so the transparent entry is a must
-            Palette::new(
-                changed,
-                Stock {
-                    has_clear: true,
-                    ..stock
-                },
-                true,
-            )
-        })
-    }
-
-    /// Draws a frame and returns it, compressed, without its delay and palette.
-    pub fn draw(&mut self, mapped: Mapped, palette: &Palette) -> Frame<'static> {
-        let shown: Vec<u32> = mapped
-            .entries
-            .iter()
-            .zip(&self.shown)
-            .map(|(entry, shown)| match *entry {
-                KEEP => *shown,
-                entry => super::pack(palette.color(entry as u8)),
-            })
-            .collect();
-        let area = self.changed_area(&shown);
-        let mut frame = self.cut(&area, &mapped.entries, palette, |_| false);
-        let is_same = |i: usize| shown[i] == self.shown[i];
-        let same = area.pixels(self.width).filter(|i| is_same(*i)).count();
-        // equal colours left out make longer runs, or break them: the shorter file wins
-        if palette.transparent().is_some() && same > area.width * area.height / 4 {
-            let sparse = self.cut(&area, &mapped.entries, palette, is_same);
-            if sparse.buffer.len() < frame.buffer.len() {
-                frame = sparse;
+    /// Draws frame after frame, each in entries of its palette, and tells what they change.
+    pub fn draw(
+        &mut self,
+        threads: usize,
+        frames: &[Vec<u8>],
+        palettes: &[&Palette],
+    ) -> Vec<Vec<Cell>> {
+        let tables: Vec<_> = palettes.iter().map(|p| shown_colors(p)).collect();
+        let mut cells: Vec<_> = frames.iter().map(|f| vec![0; f.len()]).collect();
+        let band = self.width * BAND;
+        let mut bands: Vec<Vec<(&[u8], &mut [Cell])>> = Vec::new();
+        bands.resize_with(self.shown.len().div_ceil(band), Vec::new);
+        for (entries, cells) in frames.iter().zip(&mut cells) {
+            let parts = entries.chunks(band).zip(cells.chunks_mut(band));
+            for (band, part) in bands.iter_mut().zip(parts) {
+                band.push(part);
             }
         }
-        if self.is_wiped {
-            frame.dispose = DisposalMethod::Background;
+        let (is_blank, is_wiped) = (self.is_blank, self.is_wiped);
+        let work = self.shown.chunks_mut(band).zip(bands);
+        parallel::map(threads, work, |(shown, frames)| {
+            for (i, (entries, cells)) in frames.into_iter().enumerate() {
+                let is_blank = is_wiped || is_blank && i == 0;
+                compose(shown, entries, cells, (palettes[i], &tables[i]), is_blank);
+            }
+        });
+        self.is_blank = is_wiped;
+        cells
+    }
+}
+
+/// Lays the entries over what is shown; a cell is the same where that changes nothing.
+fn compose(
+    shown: &mut [u32],
+    entries: &[u8],
+    cells: &mut [Cell],
+    (palette, table): (&Palette, &[u32; 256]),
+    is_blank: bool,
+) {
+    let keeps = palette.has_transparent();
+    for ((cell, entry), shown) in cells.iter_mut().zip(entries).zip(shown) {
+        *cell = if keeps && *entry == LEFT_OUT {
+            let old = *shown >> 24;
+            // an entry of an earlier palette says nothing now
+            let is_known = !is_blank && table[old as usize] == *shown;
+            SAME | if is_known { old as Cell } else { 0 }
         } else {
-            self.shown = shown;
-        }
-        self.source = mapped.source;
-        frame
-    }
-
-    /// The smallest rectangle around the pixels whose colour changes; one pixel if none does.
-    fn changed_area(&self, shown: &[u32]) -> Area {
-        let (mut left, mut right) = (self.width, 0);
-        let (mut top, mut bottom) = (usize::MAX, 0);
-        let rows = shown
-            .chunks_exact(self.width)
-            .zip(self.shown.chunks_exact(self.width));
-        for (y, (new, old)) in rows.enumerate() {
-            let is_changed = |x: &usize| new[*x] != old[*x];
-            let Some(first) = (0..self.width).find(is_changed) else {
-                continue;
-            };
-            let last = (0..self.width).rfind(is_changed).unwrap_or(first);
-            (left, right) = (left.min(first), right.max(last));
-            (top, bottom) = (top.min(y), y);
-        }
-        if top == usize::MAX {
-            return Area {
-                left: 0,
-                top: 0,
-                width: 1,
-                height: 1,
-            };
-        }
-        Area {
-            left,
-            top,
-            width: right - left + 1,
-            height: bottom - top + 1,
-        }
-    }
-
-    fn cut(
-        &self,
-        area: &Area,
-        entries: &[u16],
-        palette: &Palette,
-        is_left_out: impl Fn(usize) -> bool,
-    ) -> Frame<'static> {
-        let transparent = palette.transparent();
-        let clear = u16::from(transparent.unwrap_or(0));
-        let pick = |i: usize| {
-            if entries[i] == KEEP || is_left_out(i) {
-                clear
-            } else {
-                entries[i]
-            }
+            let new = table[usize::from(*entry)];
+            let is_same = !is_blank && (new ^ *shown) << 8 == 0;
+            *shown = new;
+            Cell::from(*entry) | if is_same { SAME } else { 0 }
         };
-        let indices: Vec<u8> = area.pixels(self.width).map(|i| pick(i) as u8).collect();
-        let mut frame = Frame {
-            left: area.left as u16,
-            top: area.top as u16,
-            width: area.width as u16,
-            height: area.height as u16,
-            transparent: transparent.filter(|clear| indices.contains(clear)),
-            buffer: indices.into(),
-            ..Frame::default()
+    }
+}
+
+/// The smallest rectangle around the cells that change; one pixel if none does.
+pub fn changed_area(cells: &[Cell], canvas_width: usize) -> Area {
+    let (mut left, mut right) = (canvas_width, 0);
+    let (mut top, mut bottom) = (usize::MAX, 0);
+    for (y, row) in cells.chunks_exact(canvas_width).enumerate() {
+        let is_changed = |cell: &Cell| cell & SAME == 0;
+        let Some(first) = row.iter().position(is_changed) else {
+            continue;
         };
-        frame.make_lzw_pre_encoded();
-        frame
+        let last = row.iter().rposition(is_changed).unwrap_or(first);
+        (left, right) = (left.min(first), right.max(last));
+        (top, bottom) = (top.min(y), y);
+    }
+    if top == usize::MAX {
+        (left, right, top, bottom) = (0, 0, 0, 0);
+    }
+    Area {
+        left,
+        top,
+        width: right - left + 1,
+        height: bottom - top + 1,
+    }
+}
+
+impl Area {
+    /// The cells of the area.
+    pub fn cut(&self, cells: &[Cell], canvas_width: usize) -> Vec<Cell> {
+        let rows = cells.chunks_exact(canvas_width);
+        let rows = rows.skip(self.top).take(self.height);
+        rows.flat_map(|row| &row[self.left..self.left + self.width])
+            .copied()
+            .collect()
     }
 }

@@ -2,40 +2,28 @@
 
 mod cluster;
 mod dither;
+mod encoder;
 mod frame;
+mod histogram;
+mod lossy;
+mod lzw;
+mod mask;
+mod nearest;
+mod options;
 mod palette;
+mod scan;
 
 use crate::{Error, Result};
-use dither::Mapped;
-use frame::Canvas;
-use palette::{Palette, Stock};
+pub use encoder::Encoder;
+use frame::Picture;
+pub use options::{Dither, Options, PaletteScope, Quality};
 
 /// A pixel with alpha below one half; opaque pixels are `0x00RRGGBB`.
 const CLEAR: u32 = u32::MAX;
+/// Errors up to this many levels, which nobody sees, end where they arise instead of making noise.
+const UNSEEN: i32 = 2;
 /// Alpha from which on a pixel is opaque.
 const OPAQUE_ALPHA: u8 = 128;
-
-/// Where the colours of a frame are looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaletteScope {
-    /// One palette for the clip.
-    Global,
-    /// A palette for each frame.
-    Local,
-}
-
-/// How a clip is encoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Most entries of a palette, 2 to 256; a transparent entry counts.
-    pub colors: usize,
-    /// Floyd-Steinberg error diffusion, where a palette can't hold every colour.
-    pub dither: bool,
-    /// One palette or one for each frame.
-    pub palette: PaletteScope,
-    /// How often the clip is shown again: 0 for ever, `None` not at all.
-    pub repeat: Option<u16>,
-}
 
 /// Borrowed frames `[T, H, W, C]`, C = 1 (grey), 3 (RGB) or 4 (RGBA, alpha cut at one half).
 #[derive(Clone, Copy, Debug)]
@@ -70,19 +58,13 @@ impl<'a> ClipView<'a> {
         })
     }
 
-    /// The pixels of one frame as `0x00RRGGBB` or [`CLEAR`].
-    fn pixels(&self, frame: usize) -> impl Iterator<Item = u32> + 'a {
+    fn picture(&self, frame: usize) -> Picture<'a> {
         let size = self.height * self.width * self.channels;
-        let bytes = self
-            .data
-            .get(frame * size..(frame + 1) * size)
-            .unwrap_or_default();
-        bytes.chunks_exact(self.channels).map(|pixel| match *pixel {
-            [grey] => pack([grey; 3]),
-            [r, g, b] => pack([r, g, b]),
-            [r, g, b, alpha] if alpha >= OPAQUE_ALPHA => pack([r, g, b]),
-            _ => CLEAR,
-        })
+        Picture {
+            bytes: &self.data[frame * size..(frame + 1) * size],
+            width: self.width,
+            channels: self.channels,
+        }
     }
 
     fn has_clear(&self) -> bool {
@@ -103,77 +85,20 @@ fn unpack(color: u32) -> [u8; 3] {
     [r, g, b]
 }
 
+/// An array by the axes of the colour cube; `map` of an array is not always inlined.
+#[inline]
+fn per_axis<T>(value: impl Fn(usize) -> T) -> [T; 3] {
+    [value(0), value(1), value(2)]
+}
+
 /// The clip as a GIF file; frame i is shown for `delays[i]` hundredths of a second.
 ///
 /// With at most `colors` colours the file holds every pixel exactly. Equal arguments give equal
-/// bytes.
+/// bytes, whatever the number of threads.
 pub fn encode(clip: &ClipView<'_>, delays: &[u16], options: &Options) -> Result<Vec<u8>> {
-    check(clip, delays, options)?;
-    let stock = Stock {
-        colors: options.colors,
-        has_clear: clip.has_clear(),
-    };
-    let mut global = match options.palette {
-        PaletteScope::Global => Some(global_palette(clip, stock)),
-        PaletteScope::Local => None,
-    };
-    let table = global.as_ref().map(Palette::bytes).unwrap_or_default();
-    // the sides were checked to fit
-    let mut file = gif::Encoder::new(Vec::new(), clip.width as u16, clip.height as u16, &table)
-        .map_err(internal)?;
-    if let Some(count) = options.repeat {
-        file.set_repeat(if count == 0 {
-            gif::Repeat::Infinite
-        } else {
-            gif::Repeat::Finite(count)
-        })
-        .map_err(internal)?;
-    }
-    let mut canvas = Canvas::new(clip.width, clip.height, stock.has_clear);
-    for (i, delay) in delays.iter().enumerate() {
-        let source: Vec<u32> = clip.pixels(i).collect();
-        let mut local = match global {
-            Some(_) => None,
-            None => Some(canvas.local_palette(&source, stock)),
-        };
-        let Some(palette) = local.as_mut().or(global.as_mut()) else {
-            break;
-        };
-        let mapped = Mapped::new(source, &canvas, palette, options.dither);
-        let mut frame = canvas.draw(mapped, palette);
-        frame.delay = *delay;
-        frame.palette = local.as_ref().map(Palette::bytes);
-        file.write_lzw_pre_encoded_frame(&frame).map_err(internal)?;
-    }
-    file.into_inner().map_err(internal)
-}
-
-fn check(clip: &ClipView<'_>, delays: &[u16], options: &Options) -> Result<()> {
-    if delays.len() != clip.frames {
-        let text = format!(
-            "{} frames need as many delays, got {}",
-            clip.frames,
-            delays.len()
-        );
-        return Err(Error::Argument(text));
-    }
-    if !(2..=256).contains(&options.colors) {
-        let text = format!("colors must be in 2..=256, got {}", options.colors);
-        return Err(Error::Argument(text));
-    }
-    Ok(())
-}
-
-fn global_palette(clip: &ClipView<'_>, stock: Stock) -> Palette {
-    let pixels = || (0..clip.frames).flat_map(|i| clip.pixels(i));
-    Palette::new(pixels, stock, clip.frames > 1)
-}
-
-// writing to memory fails only where this module hands over a malformed frame
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "map_err hands over the value"
-)]
-fn internal(error: gif::EncodingError) -> Error {
-    Error::Argument(format!("GIF encoder: {error}"))
+    let mut encoder = Encoder::new(clip.width, clip.height, options)?;
+    encoder.scan(clip)?;
+    let mut file = encoder.write(clip, delays)?;
+    file.extend(encoder.finish());
+    Ok(file)
 }

@@ -1,7 +1,10 @@
-//! The palette of a frame or a clip, and the entry for a colour.
+//! The palette of a frame, a scene or a clip, and the entry for a colour.
 
-use super::cluster::{BINS, bin, distance, reduce};
-use super::{CLEAR, pack, unpack};
+use super::cluster::reduce;
+use super::frame::Picture;
+use super::histogram::Histogram;
+use super::nearest::Nearest;
+use super::{CLEAR, Quality, pack, unpack};
 
 /// Below this many colours a transparent entry costs more than differencing gains.
 const MIN_COLORS_FOR_DIFFERENCING: usize = 16;
@@ -14,12 +17,96 @@ pub struct Stock {
     pub colors: usize,
     /// Some pixels are transparent, so that one entry must be.
     pub has_clear: bool,
+    pub quality: Quality,
 }
 
 impl Stock {
     /// Whether a reduced palette has room for a transparent entry.
     pub fn spares_one(self) -> bool {
         self.has_clear || self.colors >= MIN_COLORS_FOR_DIFFERENCING
+    }
+}
+
+/// The colours of some pictures: each of them, while they are few, and a sample.
+pub struct Seen {
+    set: Option<ColorSet>,
+    sample: Histogram,
+}
+
+impl Seen {
+    pub fn new() -> Self {
+        Self {
+            set: Some(ColorSet::new()),
+            sample: Histogram::new(),
+        }
+    }
+
+    /// Takes in picture number `i`.
+    pub fn add(&mut self, picture: Picture<'_>, i: usize, quality: Quality) {
+        self.add_rows(picture, i, quality, |_, _| {});
+    }
+
+    /// Takes in picture number `i`, whose rows `mask` may make [`CLEAR`] in parts.
+    pub fn add_rows(
+        &mut self,
+        picture: Picture<'_>,
+        i: usize,
+        quality: Quality,
+        mut mask: impl FnMut(usize, &mut [u32]),
+    ) {
+        let step = (picture.width * picture.height())
+            .div_ceil(quality.samples())
+            .max(1);
+        let mut row = Vec::new();
+        for y in 0..picture.height() {
+            // a lattice that moves from row to row and from frame to frame
+            let start = (5 * y + 3 * i) % step;
+            if self.set.is_none() && start >= picture.width {
+                continue;
+            }
+            picture.unpack_row(y, &mut row);
+            mask(y, &mut row);
+            if !self.set.as_mut().is_none_or(|set| set.add(&row)) {
+                self.set = None;
+            }
+            self.sample.count(&row, start, step);
+        }
+    }
+
+    /// Gives back memory that only adding needs.
+    pub fn close(&mut self) {
+        self.sample.close();
+    }
+
+    /// Takes in what `other` saw after this.
+    pub fn merge(&mut self, other: Self) {
+        self.sample.merge(&other.sample);
+        self.set = match (self.set.take(), other.set) {
+            (Some(mut set), Some(other)) => set.add(&other.colors).then_some(set),
+            _ => None,
+        };
+    }
+
+    /// The palette for what was seen.
+    ///
+    /// `wants_transparent`: frames are going to be drawn over earlier ones.
+    pub fn palette(self, stock: Stock, wants_transparent: bool) -> Palette {
+        let Self { set, sample } = self;
+        if let Some(palette) = set.and_then(|set| Palette::exact(set, stock, wants_transparent)) {
+            return palette;
+        }
+        let has_transparent = stock.has_clear || (wants_transparent && stock.spares_one());
+        let limit = stock.colors - usize::from(has_transparent);
+        let mut colors = reduce(sample.entries(), limit, stock.quality.rounds());
+        let nearest = Nearest::new(&colors, stock.quality != Quality::Fast);
+        if has_transparent {
+            colors.insert(0, [0; 3]);
+        }
+        Palette {
+            colors,
+            has_transparent,
+            lookup: Lookup::Nearest(nearest),
+        }
     }
 }
 
@@ -30,45 +117,19 @@ pub struct Palette {
     lookup: Lookup,
 }
 
-enum Lookup {
-    Exact(Box<ColorSet>),
+/// How the entry of a colour is found; numbers are those without the transparent entry.
+pub enum Lookup {
+    /// Each colour has its own entry.
+    Exact(ColorSet),
     Nearest(Nearest),
 }
 
 impl Palette {
-    /// The palette for `pixels`, which is called once or twice and skips [`CLEAR`].
-    ///
-    /// `wants_transparent`: frames are going to be drawn over earlier ones.
-    pub fn new<I: Iterator<Item = u32>>(
-        pixels: impl Fn() -> I,
-        stock: Stock,
-        wants_transparent: bool,
-    ) -> Self {
-        if let Some(exact) = Self::exact(pixels(), stock, wants_transparent) {
-            return exact;
+    /// A palette of all the colours, or `None` where there are too many.
+    pub fn exact(mut set: ColorSet, stock: Stock, wants_transparent: bool) -> Option<Self> {
+        if set.colors.len() > stock.colors - usize::from(stock.has_clear) {
+            return None;
         }
-        let has_transparent = stock.has_clear || (wants_transparent && stock.spares_one());
-        let opaque = pixels().filter(|pixel| *pixel != CLEAR);
-        let mut colors = reduce(opaque, stock.colors - usize::from(has_transparent));
-        let nearest = Nearest::new(&colors, has_transparent);
-        if has_transparent {
-            colors.insert(0, [0; 3]);
-        }
-        Self {
-            colors,
-            has_transparent,
-            lookup: Lookup::Nearest(nearest),
-        }
-    }
-
-    /// A palette of all the colours in `pixels`, or `None` where there are too many.
-    pub fn exact(
-        pixels: impl Iterator<Item = u32>,
-        stock: Stock,
-        wants_transparent: bool,
-    ) -> Option<Self> {
-        let room = stock.colors - usize::from(stock.has_clear);
-        let mut set = ColorSet::of(pixels.filter(|pixel| *pixel != CLEAR), room)?;
         let fits = set.colors.len() < stock.colors;
         let has_transparent = stock.has_clear || (wants_transparent && fits);
         set.break_ramp(u32::from(has_transparent));
@@ -79,75 +140,65 @@ impl Palette {
         Some(Self {
             colors,
             has_transparent,
-            lookup: Lookup::Exact(Box::new(set)),
+            lookup: Lookup::Exact(set),
         })
     }
 
-    /// Whether every pixel that the palette was made for has its own colour in it.
-    pub fn is_exact(&self) -> bool {
-        matches!(self.lookup, Lookup::Exact(_))
+    pub fn lookup(&self) -> &Lookup {
+        &self.lookup
     }
 
-    /// The entry that leaves what was there before.
-    pub fn transparent(&self) -> Option<u8> {
-        self.has_transparent.then_some(0)
+    /// Whether entry 0 leaves what was there before.
+    pub fn has_transparent(&self) -> bool {
+        self.has_transparent
     }
 
-    /// The colour of an entry.
-    pub fn color(&self, index: u8) -> [u8; 3] {
-        self.colors
-            .get(usize::from(index))
-            .copied()
-            .unwrap_or_default()
+    /// The colour of each entry.
+    pub fn colors(&self) -> &[[u8; 3]] {
+        &self.colors
     }
 
-    /// The entry for a colour: its own in an exact palette, else the nearest.
-    pub fn index(&mut self, color: [u8; 3]) -> u8 {
-        match &mut self.lookup {
-            Lookup::Exact(set) => {
-                set.find(pack(color)).unwrap_or(0) as u8 + u8::from(self.has_transparent)
-            }
-            Lookup::Nearest(nearest) => nearest.find(color),
-        }
-    }
-
-    /// The entries as a GIF colour table.
-    pub fn bytes(&self) -> Vec<u8> {
-        self.colors.concat()
+    /// The entries in a GIF's colour table are numbered in so many bits.
+    pub fn bits(&self) -> u32 {
+        usize::BITS - self.colors.len().saturating_sub(1).max(1).leading_zeros()
     }
 }
 
 /// Up to 256 distinct colours, in the order they came.
-struct ColorSet {
+pub struct ColorSet {
     colors: Vec<u32>,
-    slots: [u16; Self::SLOTS],
+    slots: Vec<u16>,
 }
 
 impl ColorSet {
     const SLOTS: usize = 1024;
+    const ROOM: usize = 256;
 
-    /// The distinct colours of `pixels`, or `None` where there are more than `room`.
-    fn of(pixels: impl Iterator<Item = u32>, room: usize) -> Option<Self> {
-        let mut set = Self {
+    pub fn new() -> Self {
+        Self {
             colors: Vec::new(),
-            slots: [UNKNOWN; Self::SLOTS],
-        };
+            slots: vec![UNKNOWN; Self::SLOTS],
+        }
+    }
+
+    /// Adds the opaque pixels; false where that would be too many colours.
+    pub fn add(&mut self, pixels: &[u32]) -> bool {
         let mut last = CLEAR;
         for pixel in pixels {
-            if pixel == last {
+            if *pixel == last || *pixel == CLEAR {
                 continue;
             }
-            last = pixel;
-            let slot = set.slot(pixel);
-            if set.slots[slot] == UNKNOWN {
-                if set.colors.len() == room {
-                    return None;
+            last = *pixel;
+            let slot = self.slot(*pixel);
+            if self.slots[slot] == UNKNOWN {
+                if self.colors.len() == Self::ROOM {
+                    return false;
                 }
-                set.slots[slot] = set.colors.len() as u16;
-                set.colors.push(pixel);
+                self.slots[slot] = self.colors.len() as u16;
+                self.colors.push(*pixel);
             }
         }
-        Some(set)
+        true
     }
 
     /// Changes the order if entry i is the grey i: Pillow takes such a palette for none, and then
@@ -165,9 +216,9 @@ impl ColorSet {
         }
     }
 
-    fn find(&self, color: u32) -> Option<usize> {
-        let index = self.slots[self.slot(color)];
-        (index != UNKNOWN).then_some(usize::from(index))
+    /// The number of a colour that is there.
+    pub fn find(&self, color: u32) -> u8 {
+        self.slots[self.slot(color)] as u8
     }
 
     // where the colour is, or the free slot where it belongs; at most 256 of 1024 are taken
@@ -182,57 +233,11 @@ impl ColorSet {
     }
 }
 
-/// Finds the nearest of up to 256 colours: each bin knows the few that can be.
-struct Nearest {
-    /// Start and end in `pool` of a bin's candidates; nought before it is first asked for.
-    bins: Vec<(u32, u32)>,
-    pool: Vec<[u8; 4]>,
-    colors: Vec<[u8; 4]>,
-}
-
-impl Nearest {
-    /// Half of the longest way through a bin: the root of 3 * 1.5 * 1.5.
-    const RADIUS: f32 = 2.6;
-
-    fn new(colors: &[[u8; 3]], has_transparent: bool) -> Self {
-        let numbers = u8::from(has_transparent)..=u8::MAX;
-        let colors = numbers
-            .zip(colors)
-            .map(|(i, [r, g, b])| [*r, *g, *b, i])
-            .collect();
-        Self {
-            bins: vec![(0, 0); BINS],
-            pool: Vec::new(),
-            colors,
-        }
+/// The colour as it is kept on the canvas: its entry in the top byte.
+pub fn shown_colors(palette: &Palette) -> [u32; 256] {
+    let mut shown = [0; 256];
+    for (i, (slot, color)) in (0..).zip(shown.iter_mut().zip(palette.colors())) {
+        *slot = i << 24 | pack(*color);
     }
-
-    fn find(&mut self, color: [u8; 3]) -> u8 {
-        let bin = bin(color);
-        if self.bins[bin].1 == 0 {
-            self.bins[bin] = self.gather(color);
-        }
-        let (start, end) = self.bins[bin];
-        let candidates = self
-            .pool
-            .get(start as usize..end as usize)
-            .unwrap_or_default();
-        let key = |[r, g, b, i]: &[u8; 4]| -> u32 {
-            let along = |a: u8, b: u8| (i32::from(a) - i32::from(b)).pow(2) as u32;
-            let apart = along(*r, color[0]) + along(*g, color[1]) + along(*b, color[2]);
-            apart << 8 | u32::from(*i)
-        };
-        candidates.iter().map(key).fold(u32::MAX, u32::min) as u8
-    }
-
-    fn gather(&mut self, color: [u8; 3]) -> (u32, u32) {
-        let centre = color.map(|v| f32::from(v & 0xfc) + 1.5);
-        let apart = |[r, g, b, _]: &[u8; 4]| distance(&[*r, *g, *b].map(f32::from), &centre);
-        let least = self.colors.iter().map(apart).fold(f32::MAX, f32::min);
-        let reach = (least.sqrt() + 2.0 * Self::RADIUS).powi(2);
-        let start = self.pool.len();
-        self.pool
-            .extend(self.colors.iter().filter(|entry| apart(entry) <= reach));
-        (start as u32, self.pool.len() as u32)
-    }
+    shown
 }

@@ -1,0 +1,119 @@
+//! Hostile GIF files: each ends in frames or in one error that names the file.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use fastvd_core::Error;
+use fastvd_core::gif::{ClipView, Dither, Options, PaletteScope, Quality, encode};
+use fastvd_core::source::gif::GifFile;
+
+/// Numbers that look random and are the same in every run.
+fn numbers(len: usize, below: u32) -> Vec<usize> {
+    let mut state = 1_u32;
+    let step = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    (0..len).map(step).map(|n| n as usize).collect()
+}
+
+/// Writes the bytes to a file of that name and opens it.
+fn reopen(name: &str, bytes: &[u8]) -> fastvd_core::Result<GifFile> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, bytes).unwrap();
+    GifFile::open(&path)
+}
+
+/// Two frames of 50 colours, 20 x 20.
+fn sound() -> Vec<u8> {
+    let color = |n: usize| [(n * 7 % 256) as u8, n as u8, n as u8];
+    let pixels: Vec<u8> = numbers(2 * 400, 50).into_iter().flat_map(color).collect();
+    let view = ClipView::new(&pixels, [2, 20, 20, 3]).unwrap();
+    let options = Options {
+        quality: Quality::Good,
+        colors: 256,
+        dither: Dither::None,
+        palette: PaletteScope::Global,
+        lossy: 0,
+        repeat: Some(0),
+        threads: 1,
+    };
+    encode(&view, &[5; 2], &options).unwrap()
+}
+
+#[test]
+fn damaged_files_are_refused_or_read_but_never_hang() {
+    let sound = sound();
+    for cut in 0..sound.len() - 1 {
+        let read = reopen("cut.gif", &sound[..cut]).and_then(|file| file.read(2));
+        let frames = read.as_ref().map_or(0, |frames| frames.len() / 1200);
+        assert!(
+            frames < 2 && !matches!(read, Err(Error::Io { .. })),
+            "{cut} {frames}"
+        );
+    }
+    for (place, value) in numbers(300, sound.len() as u32)
+        .iter()
+        .zip(numbers(300, 256))
+    {
+        let mut bytes = sound.clone();
+        bytes[*place] = value as u8;
+        if let Err(error) = reopen("flip.gif", &bytes).and_then(|file| file.read(2)) {
+            assert!(matches!(error, Error::Media { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn claimed_pixels_without_data_cost_no_memory() {
+    // 64 megapixels in four bytes, in each of a thousand frames
+    let mut bytes = b"GIF89a\0\x20\x80\x1e\0\0\0".to_vec();
+    for _ in 0..10 {
+        bytes.extend(b",\0\0\0\0\0\x20\x80\x1e\0\x02\x02\x4c\x01\0");
+    }
+    let error = reopen("claim.gif", &bytes)
+        .and_then(|file| file.read(2))
+        .unwrap_err();
+    assert!(error.to_string().contains("frame 0"), "{error}");
+}
+
+#[test]
+fn decoded_size_is_limited() {
+    // frames of one pixel on a canvas of 8192 x 4096: the 22nd would pass 2 GiB
+    let file = |frames: usize| {
+        let mut bytes = b"GIF89a\0\x20\0\x10\x80\0\0\0\0\0\xff\xff\xff".to_vec();
+        for _ in 0..frames {
+            bytes.extend(b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0");
+        }
+        reopen("large.gif", &bytes).unwrap()
+    };
+    let error = file(22).read(2).unwrap_err();
+    assert!(error.to_string().contains("above the limit"), "{error}");
+}
+
+#[test]
+fn number_of_frames_is_limited() {
+    let file = |frames: usize| {
+        let mut bytes = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff".to_vec();
+        let frame = b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0";
+        bytes.extend(frame.repeat(frames));
+        reopen("frames.gif", &bytes)
+    };
+    let frames = file(100_000).unwrap().read(2).unwrap();
+    assert_eq!(frames, [255; 3].repeat(100_000));
+    let error = file(100_001).unwrap_err();
+    assert!(error.to_string().contains("more than 100000 frames"));
+}
+
+#[test]
+fn data_that_ends_early_is_refused() {
+    // a clear code, one pixel, the end code; four pixels are missing
+    let mut bytes = b"GIF89a\x05\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x05\0\x01\0\0".to_vec();
+    bytes.extend([2, 2, 0b0100_0100, 0b0000_0001, 0, b';']);
+    let error = reopen("early.gif", &bytes)
+        .and_then(|file| file.read(2))
+        .unwrap_err();
+    assert!(error.to_string().contains("frame 0"), "{error}");
+}
