@@ -14,10 +14,10 @@ pub trait Format: Copy + Send + Sync {
         std::array::from_fn(|level| Self::narrow(level as f32 / 127.5 - 1.0))
     }
 
-    /// Stores 16 numbers.
+    /// Stores 16 levels as numbers from -1 to 1.
     ///
     /// # Safety
-    /// `out` is good for 16 values, and the processor has AVX2 and F16C. With `ALIGNED`, `out` is
+    /// `out` is good for 16 values, and the processor has AVX2, FMA and F16C. With `ALIGNED`, `out` is
     /// a multiple of 32 bytes and the cache is passed by.
     #[cfg(target_arch = "x86_64")]
     unsafe fn store<const ALIGNED: bool>(
