@@ -244,10 +244,12 @@ def test_dataset_survives_pickling(folder):
 
 
 @pytest.mark.parametrize(("workers", "start_method"), [(0, None), (2, "fork"), (1, "spawn")])
+@pytest.mark.parametrize("cache", [None, "memory", "folder"])
 # forking a process that runs threads warns; the children read files only
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_torch_data_loader(folder, workers, start_method):
-    dataset = ClipDataset(folder, CONFIG, on_error="skip")
+def test_torch_data_loader(folder, tmp_path, workers, start_method, cache):
+    place = tmp_path if cache == "folder" else cache
+    dataset = ClipDataset(folder, CONFIG, on_error="skip", cache=place)
     loader = DataLoader(
         dataset, batch_size=3, num_workers=workers, multiprocessing_context=start_method
     )

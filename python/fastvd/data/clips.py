@@ -117,7 +117,8 @@ class ClipDataset:
         self._bad = {video.path for video in found if video.reason}
         self._check_bad()
         self._videos = [video for video, n in zip(found, starts, strict=True) if n]
-        self._number_of = {video.path: i for i, video in enumerate(self._videos)}
+        self._paths = [video.path for video in self._videos]
+        self._number_of = {path: i for i, path in enumerate(self._paths)}
         self._warn_of_repeats()
         self._order = _order(self._videos, [n for n in starts if n])
         known = [Video(video.path, video.frames) for video in self._videos]
@@ -141,7 +142,8 @@ class ClipDataset:
     def source(self, epoch: int, index: int, *, seed: int | None = None) -> ClipSource:
         """Where clip ``index`` of ``epoch`` is taken, without reading it."""
         seed = self.seed if seed is None else seed
-        return self.source_at(*self._order.choose(epoch, index, seed=seed))
+        video, start = self._order.choose(epoch, index, seed=seed)
+        return self.sources_at([video], [start])[0]
 
     def clip(
         self, epoch: int, index: int, *, seed: int | None = None, augment: bool = True
@@ -154,7 +156,7 @@ class ClipDataset:
         seed = self.seed if seed is None else check_seed(seed)
         for attempt in range(_MAX_TRIES):
             video, start = self._order.choose(epoch, index, seed=seed, attempt=attempt)
-            source = self.source_at(video, start)
+            (source,) = self.sources_at([video], [start])
             try:
                 frames = self._read(video, start)
             except (MediaError, OSError) as error:
@@ -179,10 +181,13 @@ class ClipDataset:
         """
         return self._order.choose_many(first, count, seed=seed)
 
-    def source_at(self, video: int, start: int) -> ClipSource:
-        """Where the clip of a video that begins at frame ``start`` is taken."""
+    def sources_at(self, videos: Sequence[int], starts: Sequence[int]) -> list[ClipSource]:
+        """Where the clips of ``videos`` that begin at frames ``starts`` are taken."""
         stride = self.config.stride if self.config.fps is None else 0
-        return ClipSource(self._videos[video].path, start, stride)
+        paths = self._paths
+        return [
+            ClipSource(paths[v], start, stride) for v, start in zip(videos, starts, strict=True)
+        ]
 
     def numbers_at(self, videos: Sequence[int], starts: Sequence[int]) -> NDArray[np.int64]:
         """The frame numbers of clips of ``videos`` that begin at ``starts``: int64 [n, T]."""
@@ -195,11 +200,11 @@ class ClipDataset:
         """Which frames of its file a clip holds: int64 [T]."""
         return self._numbers(self._number_of[source.path], source.start)
 
-    def ready(self, video: int) -> NDArray[np.uint8] | None:
-        """All frames of a video, read-only [F, H, W, C], where clips are but copied from them."""
+    def ready(self, videos: Sequence[int]) -> list[NDArray[np.uint8] | None]:
+        """All frames of each video, read-only [F, H, W, C], where clips are mere copies of them."""
         if self._cache is None or not self._is_plain:
-            return None
-        return self._cache.peek(video)
+            return [None] * len(videos)
+        return [self._cache.peek(video) for video in videos]
 
     def _read(self, video: int, start: int) -> NDArray[np.uint8]:
         numbers = self._numbers(video, start)

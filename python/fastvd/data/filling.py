@@ -31,11 +31,6 @@ class Filling(NamedTuple):
     errors_before: int
     jobs: "list[Future[None]]"
 
-    @property
-    def is_done(self) -> bool:
-        """Whether no job is left."""
-        return all(job.done() for job in self.jobs)
-
 
 class Filler:
     """Fills batches of ``clips`` by the order of ``seed``."""
@@ -64,31 +59,40 @@ class Filler:
 
     def lost(self, filling: Filling) -> list[ClipError]:
         """The clips of a batch that could not be read."""
+        if len(self.clips.errors) == filling.errors_before:
+            return []
         size, numbers = len(self.clips), range(filling.first, filling.first + self.batch_size)
         since = self.clips.errors[filling.errors_before :]
         return [error for error in since if error.epoch * size + error.index in numbers]
 
     def _jobs(self, filling: Filling) -> Iterator[Callable[[], None]]:
         """Jobs that fill a batch: one for each run of cached clips, one for each other clip."""
-        videos, starts = self.clips.choices(filling.first, self.batch_size, seed=self.seed)
-        ready = [self.clips.ready(video) for video in videos.tolist()]
-        places = enumerate(zip(ready, videos.tolist(), starts.tolist(), strict=True))
-        for is_ready, group in groupby(places, key=lambda place: place[1][0] is not None):
-            run = list(group)
-            if is_ready:
-                yield partial(self._gather, filling, run)
+        chosen = self.clips.choices(filling.first, self.batch_size, seed=self.seed)
+        videos, starts = (column.tolist() for column in chosen)
+        ready = self.clips.ready(videos)
+        is_ready = [frames is not None for frames in ready]
+        begin = 0
+        for has_frames, run in groupby(is_ready):
+            end = begin + len(list(run))
+            if has_frames:
+                rows = slice(begin, end)
+                yield partial(self._gather, filling, rows, ready[rows], videos[rows], starts[rows])
             else:
-                for row, _ in run:
-                    yield partial(self._read, filling, row)
+                yield from (partial(self._read, filling, row) for row in range(begin, end))
+            begin = end
 
-    def _gather(self, filling: Filling, run: list[tuple[int, tuple[Any, int, int]]]) -> None:
+    def _gather(
+        self,
+        filling: Filling,
+        rows: slice,
+        decoded: list[Any],
+        videos: list[int],
+        starts: list[int],
+    ) -> None:
         """Fill adjoining rows from decoded videos."""
-        begin, end = run[0][0], run[-1][0] + 1
-        videos, starts = [place[1] for _, place in run], [place[2] for _, place in run]
-        filling.frames[begin:end] = self.clips.numbers_at(videos, starts)
-        filling.sources[begin:end] = map(self.clips.source_at, videos, starts)
-        decoded = [frames for _, (frames, _, _) in run]
-        fill(decoded, filling.frames[begin:end], filling.rows[begin:end], self.kind)
+        filling.frames[rows] = self.clips.numbers_at(videos, starts)
+        filling.sources[rows] = self.clips.sources_at(videos, starts)
+        fill(decoded, filling.frames[rows], filling.rows[rows], self.kind)
 
     def _read(self, filling: Filling, row: int) -> None:
         """Fill one row by reading its clip."""

@@ -186,13 +186,18 @@ class Batches(Iterator[Batch]):
         return filling
 
     def _batch(self, filling: Filling) -> Batch:
-        rows, frames = filling.rows, filling.frames
-        kept = [row for row, source in enumerate(filling.sources) if source is not None]
-        if len(kept) < len(rows):
-            rows, frames = rows[kept], frames[kept]
-        sources = [source for source in filling.sources if source is not None]
+        rows, frames, sources = filling.rows, filling.frames, filling.sources
+        if None in sources:
+            kept = [row for row, source in enumerate(sources) if source is not None]
+            rows, frames, sources = rows[kept], frames[kept], [sources[row] for row in kept]
         clip = rows if self._output is None else self._output.tensor(rows)
-        return Batch(clip, sources, frames, filling.number, self._filler.lost(filling))
+        return Batch(
+            clip,
+            cast(list[ClipSource], sources),
+            frames,
+            filling.number,
+            self._filler.lost(filling),
+        )
 
 
 class _Output(Protocol):
