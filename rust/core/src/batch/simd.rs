@@ -82,11 +82,11 @@ fn split_turns<F: Format, const ALIGNED: bool>(
     for turn in 0..turns {
         // SAFETY: `turns` times 48 bytes are there
         let (first, second, third) = unsafe {
-            let packed = source.as_ptr().add(turn * 3 * TURN).cast::<__m128i>();
+            let packed = source.as_ptr().add(turn * 3 * TURN);
             (
-                _mm_loadu_si128(packed),
-                _mm_loadu_si128(packed.add(1)),
-                _mm_loadu_si128(packed.add(2)),
+                _mm_loadu_si128(packed.cast()),
+                _mm_loadu_si128(packed.add(16).cast()),
+                _mm_loadu_si128(packed.add(32).cast()),
             )
         };
         for (masks, plane) in masks.iter().zip(planes_at) {
