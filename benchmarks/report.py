@@ -119,6 +119,17 @@ def gif_decode_row(record: Record) -> list[str]:
     ]
 
 
+def loader_row(record: Record) -> list[str]:
+    """One line of the table of clips a second."""
+    peers, best = record["peers"], record["best_peer"]
+    return [
+        record["case"],
+        f"{peers['fastvd']['clips_per_s']}",
+        f"{best}: {peers[best]['clips_per_s']}",
+        f"{record['fastvd_is_faster_by']:.1f}x",
+    ]
+
+
 # how the records of a suite look in the README: column titles, then a row a record
 TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
     "train_step": (
@@ -142,6 +153,10 @@ TABLES: dict[str, tuple[list[str], Callable[[Record], list[str]]]] = {
         gif_encode_row,
     ),
     "gif_decode": (["GIF", "frames", "fastvd", "faster than Pillow"], gif_decode_row),
+    "loader": (
+        ["16x64x64 clips a second", "fastvd", "best peer", "faster"],
+        loader_row,
+    ),
     "recipe": (["demo", "coherent clips", "training and drawing"], recipe_row),
 }
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastvd import kernels, presets
     from fastvd.config import load_config, save_config
-    from fastvd.data import Batch, Clip, ClipConfig, ClipDataset, ClipLoader, ClipSource
+    from fastvd.data import (
+        AugmentConfig,
+        Batch,
+        Clip,
+        ClipConfig,
+        ClipDataset,
+        ClipLoader,
+        ClipSource,
+        prepare_cache,
+    )
     from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig, mix, sample
     from fastvd.errors import CheckpointError, FastvdError, MediaError, NonFiniteError
     from fastvd.generate import TwoStage
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
     from fastvd.train import EmaConfig, OptimConfig, TrainConfig, Trainer, TrainResult
 
 __all__ = [
+    "AugmentConfig",
     "Batch",
     "CheckpointError",
     "Clip",
@@ -60,6 +70,7 @@ __all__ = [
     "kernels",
     "load_config",
     "mix",
+    "prepare_cache",
     "presets",
     "probe",
     "read_clip",

@@ -1,7 +1,7 @@
 """The Rust core, as built from rust/py; ``fastvd.native`` is the only importer."""
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +9,11 @@ import numpy.typing as npt
 __all__ = [
     "GifEncoder",
     "__version__",
+    "choose_clips",
     "decode_gif",
+    "fill_batch",
     "force_panic",
+    "map_file",
     "open_ffmpeg",
     "probe_video",
     "read_clip",
@@ -19,6 +22,27 @@ __all__ = [
 ]
 
 __version__: str
+
+def choose_clips(
+    seed: int,
+    first: int,
+    count: int,
+    ends: npt.NDArray[np.uint64],
+    starts: npt.NDArray[np.uint64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return video and first frame of clips from number ``first`` on, counted across epochs."""
+
+def fill_batch(
+    videos: list[npt.NDArray[np.uint8]],
+    numbers: npt.NDArray[np.int64],
+    out: npt.NDArray[Any],
+    kind: str,
+    threads: int,
+) -> None:
+    """Gather frames ``numbers`` [B, T] of ``videos``, one [F, H, W, C] a clip, into ``out``."""
+
+def map_file(path: Path, offset: int, length: int) -> npt.NDArray[np.uint8]:
+    """Map a part of a file, read-only."""
 
 def open_ffmpeg(folder: str | None) -> str | None:
     """Open FFmpeg from ``folder``, else from the system; return why there is none, or None."""

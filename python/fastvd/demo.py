@@ -78,7 +78,7 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
             command = [sys.executable, "-m", "fastvd.cli", "train", "--config", preset]
             command += ["--videos", str(videos), "--run_dir", str(runs / name)]
             # a folder of a user's own may hold anything: what is no video is left out
-            command += ["--on_error", "skip", "--seed", str(seed)]
+            command += ["--on_error", "replace", "--seed", str(seed)]
             stages.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
     codes: list[int | None] = [None]
     try:
@@ -101,7 +101,7 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
 def _real_clips(videos: Path | str, *, frames: int) -> list[Frames]:
     """Return as many real clips as the strip has rows for, of the same length as the drawn."""
     config = ClipConfig(frames=frames, stride=1, size=presets.tiny().clips.size)
-    clips = ClipDataset(videos, config, seed=SEED, on_error="skip")
+    clips = ClipDataset(videos, config, seed=SEED, on_error="replace")
     return [clips[i % len(clips)].clip for i in range(COLUMNS)]
 
 

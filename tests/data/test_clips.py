@@ -177,9 +177,9 @@ def test_file_that_vanishes_raises_with_its_name(copied):
         dataset[0]
 
 
-def test_skipped_clips_are_replaced_the_same_way_each_time(copied, caplog):
-    dataset = ClipDataset(copied, CONFIG, on_error="skip")
-    again = ClipDataset(copied, CONFIG, on_error="skip")
+def test_lost_clips_are_replaced_the_same_way_each_time(copied, caplog):
+    dataset = ClipDataset(copied, CONFIG, on_error="replace")
+    again = ClipDataset(copied, CONFIG, on_error="replace")
     whole = [dataset[i] for i in range(len(dataset))]
     assert dataset.errors == []
     damage(copied / "10.mp4")
@@ -199,8 +199,8 @@ def test_skipped_clips_are_replaced_the_same_way_each_time(copied, caplog):
     assert backwards[::-1] == [clip.source for clip in replaced]
 
 
-def test_skipping_ends_when_nothing_can_be_read(copied):
-    dataset = ClipDataset(copied / "10.mp4", CONFIG, on_error="skip")
+def test_replacing_ends_when_nothing_can_be_read(copied):
+    dataset = ClipDataset(copied / "10.mp4", CONFIG, on_error="replace", max_bad=1.0)
     damage(copied / "10.mp4")
     with pytest.raises(MediaError, match="16 choices in a row"):
         dataset[0]
@@ -220,21 +220,23 @@ def test_cached_clips_equal_read_ones(folder, config):
     plain = ClipDataset(folder, config, on_error="skip")
     # room for 2.mp4 alone, then for all
     for cache_bytes in (40 * 8 * 8 * config.channels, 10**6):
-        cached = ClipDataset(folder, config, on_error="skip", cache_bytes=cache_bytes)
+        cached = ClipDataset(
+            folder, config, on_error="skip", cache="memory", cache_bytes=cache_bytes
+        )
         for i in range(len(plain)):
             assert cached[i].source == plain[i].source
             assert np.array_equal(cached[i].clip, plain[i].clip)
 
 
 def test_cached_clips_are_the_caller_s_own(folder):
-    dataset = ClipDataset(folder / "10.mp4", CONFIG, cache_bytes=10**6)
+    dataset = ClipDataset(folder / "10.mp4", CONFIG, cache="memory")
     before = dataset[0].clip.copy()
     dataset[0].clip[:] = 0
     assert np.array_equal(dataset[0].clip, before)
 
 
 def test_dataset_survives_pickling(folder):
-    dataset = ClipDataset(folder, CONFIG, seed=3, on_error="skip", cache_bytes=10**6)
+    dataset = ClipDataset(folder, CONFIG, seed=3, on_error="skip", cache="memory")
     before = dataset[0]
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy[0].source == before.source
@@ -242,10 +244,12 @@ def test_dataset_survives_pickling(folder):
 
 
 @pytest.mark.parametrize(("workers", "start_method"), [(0, None), (2, "fork"), (1, "spawn")])
+@pytest.mark.parametrize("cache", [None, "memory", "folder"])
 # forking a process that runs threads warns; the children read files only
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_torch_data_loader(folder, workers, start_method):
-    dataset = ClipDataset(folder, CONFIG, on_error="skip")
+def test_torch_data_loader(folder, tmp_path, workers, start_method, cache):
+    place = tmp_path if cache == "folder" else cache
+    dataset = ClipDataset(folder, CONFIG, on_error="skip", cache=place)
     loader = DataLoader(
         dataset, batch_size=3, num_workers=workers, multiprocessing_context=start_method
     )

@@ -27,7 +27,7 @@ def clips(folder) -> ClipDataset:
 
 
 def our_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fastvd-")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastvd-clips")]
 
 
 def sources(batches) -> list[tuple]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fastvd.data.transforms import to_frames, to_network
+from fastvd.data.transforms import to_frames, to_network, to_network_twin
 
 
 def every_level(channels: int) -> torch.Tensor:
@@ -17,6 +17,15 @@ def test_round_trip_keeps_every_level(channels, dtype):
     back = to_frames(to_network(frames).to(dtype))
     assert torch.equal(back, frames)
     assert back.is_contiguous()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_rust_and_twin_agree_on_every_level(channels, dtype):
+    frames = every_level(channels)
+    assert torch.equal(to_network(frames, dtype=dtype), to_network_twin(frames, dtype=dtype))
+    strided = frames[:, :, ::2, 1:]
+    assert torch.equal(to_network(strided, dtype=dtype), to_network_twin(strided, dtype=dtype))
 
 
 def test_network_range_and_layout():

@@ -77,7 +77,7 @@ def test_unusable_held_out_files_stop_the_run_or_are_left_out(many_videos, tmp_p
     folder = shutil.copytree(many_videos, tmp_path / "videos")
     for number in (9, 19):
         (folder / f"{number}.mp4").write_text("no video")
-    inputs = open_inputs(tiny_config(on_error="skip"), folder, device=CPU, workers=0)
+    inputs = open_inputs(tiny_config(on_error="replace"), folder, device=CPU, workers=0)
     assert inputs.held_out.shape == (2, 4, 8, 8, 3)
     with pytest.raises(MediaError, match=r"9\.mp4"):
         open_inputs(tiny_config(), folder, device=CPU, workers=0)

@@ -1,7 +1,6 @@
 """Clips of a set of videos: clip number i of an epoch, from a random place of one of them."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,66 +9,22 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvd.data.cache import FrameCache
-from fastvd.data.order import check_seed, permuted, random_below
+from fastvd.data.augment import augmented, whole
+from fastvd.data.cache import Video, make_cache
+from fastvd.data.choices import Order
+from fastvd.data.config import AugmentConfig, ClipConfig
+from fastvd.data.order import check_seed
+from fastvd.data.reader import FrameReader
 from fastvd.data.scan import Found, check_report, find_videos, listed, make_report, probe_videos
 from fastvd.data.spans import strided_numbers, strided_starts, timed_numbers, timed_starts
 from fastvd.errors import MediaError
-from fastvd.media.video import read_clip, read_frames
 
 logger = logging.getLogger(__name__)
 
-# the last counter of a draw tells what is drawn
-_SLOT, _START = 0, 1
+OnError = Literal["error", "skip", "replace"]
+
 # choices for one clip before a set of videos counts as broken
 _MAX_TRIES = 16
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipConfig:
-    """What a clip is: how many frames, how far apart, and how they are brought to size."""
-
-    frames: int = 16
-    "frames of a clip"
-    stride: int = 1
-    "source frames from one frame of the clip to the next"
-    fps: float | None = None
-    "take frames this many a second by their times, in place of a stride"
-    size: int = 64
-    "height and width in pixels"
-    fit: Literal["crop", "pad", "stretch"] = "crop"
-    "how a frame becomes square: cut its centre, add black, or change its aspect"
-    resample: Literal["bilinear", "area"] = "bilinear"
-    "filter of the resize; both look at every source pixel"
-    grey: bool = False
-    "one channel in place of three"
-
-    def __post_init__(self) -> None:
-        for name in ("frames", "stride", "size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.fps is not None and not (0 < self.fps < math.inf):
-            raise ValueError(f"fps must be above 0 and finite, got {self.fps}")
-        if self.fps is not None and self.stride != 1:
-            raise ValueError(f"give stride or fps, not both: got {self.stride} and {self.fps}")
-        if self.fit not in ("crop", "pad", "stretch"):
-            raise ValueError(f"fit must be crop, pad or stretch, got {self.fit!r}")
-        if self.resample not in ("bilinear", "area"):
-            raise ValueError(f"resample must be bilinear or area, got {self.resample!r}")
-
-    @property
-    def channels(self) -> int:
-        """1 for grey clips, else 3."""
-        return 1 if self.grey else 3
-
-    @property
-    def length(self) -> str:
-        """How much of a video a clip spans, in words."""
-        if self.fps is not None:
-            return (
-                f"{(self.frames - 1) / self.fps:.2f} s for {self.frames} frames at {self.fps:g} fps"
-            )
-        return f"{(self.frames - 1) * self.stride + 1} frames"
 
 
 class ClipSource(NamedTuple):
@@ -89,12 +44,16 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClipError:
-    """Clip ``index`` of an epoch could not be read and was replaced by another."""
+    """Clip ``index`` of an epoch could not be read and was left out or replaced by another."""
 
     epoch: int
     index: int
     source: ClipSource
     reason: str
+
+
+class TooManyBadError(MediaError):
+    """More files can't be read than a set of videos may have."""
 
 
 class ClipDataset:
@@ -103,15 +62,23 @@ class ClipDataset:
     ``videos`` is a file, a folder (searched with all below it; a folder of images is one video)
     or a list of these. An epoch takes from each video as many clips as lie in it side by side, at
     least one, from starts that are uniform over all its frames where a clip fits. Which video and
-    start are clip i of epoch e depends on (seed, e, i) and the videos' order and lengths alone.
+    start are clip i of epoch e depends on (seed, e, i) and the videos' order and lengths alone,
+    and so do the random changes of ``config.augment``.
 
     ``on_error="error"`` raises for every file that can't be used, at once when the folder is
-    scanned or when a clip is read; ``"skip"`` leaves such files out of the epoch and replaces a
-    clip that can't be read by another, drawn from (seed, e, i) as well. Nothing goes in silence:
-    ``report`` has the scan, ``errors`` the clips replaced in this process, both are logged.
+    scanned or when a clip is read. The others leave such files out of the epoch. A clip that
+    can't be read later is with ``"replace"`` another one, drawn from (seed, e, i) as well; with
+    ``"skip"`` it raises here and a ClipLoader leaves it out of its batch. Nothing goes in silence:
+    ``report`` has the scan, ``errors`` the clips lost in this process, both are logged; and when
+    more than the share ``max_bad`` of the files can't be read, MediaError ends it.
 
-    Up to ``cache_bytes`` of decoded, resized videos stay in memory, the first ones that fit; the
-    clips are the same with and without.
+    A read that takes over ``timeout_s`` seconds, of a pipe or a dead network disk, is an error of
+    that clip, and its file is not tried again.
+
+    With ``cache="memory"`` or a folder for it, each video is decoded once, as a whole, and kept
+    with its frames at size, up to ``cache_bytes``; the clips are the same with and without. A
+    folder serves later runs and any number of processes. By default a quarter of the machine's
+    memory, or what the disk has free, less a tenth.
 
     Raises FileNotFoundError for a missing path, MediaError where no video can be read, ValueError
     where a clip is longer than every video.
@@ -123,33 +90,42 @@ class ClipDataset:
         config: ClipConfig,
         *,
         seed: int = 0,
-        on_error: Literal["error", "skip"] = "error",
-        cache_bytes: int = 0,
+        on_error: OnError = "error",
+        max_bad: float = 0.5,
+        timeout_s: float = 60.0,
+        cache: Path | str | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
-        if on_error not in ("error", "skip"):
-            raise ValueError(f"on_error must be error or skip, got {on_error!r}")
+        if on_error not in ("error", "skip", "replace"):
+            raise ValueError(f"on_error must be error, skip or replace, got {on_error!r}")
+        if not 0 <= max_bad <= 1:
+            raise ValueError(f"max_bad must be in 0..1, got {max_bad}")
         self.config = config
         self.seed = check_seed(seed)
         self.on_error = on_error
+        self.max_bad = max_bad
         self.epoch = 0
         self.errors: list[ClipError] = []
+        self._is_plain = config.augment == AugmentConfig()
+        self._reader = FrameReader(config, timeout_s=timeout_s)
         paths, ignored = find_videos(videos)
-        found = probe_videos(paths, with_times=config.fps is not None)
+        timed = config.fps is not None
+        found = probe_videos(paths, with_times=timed, deadline=self._reader.deadline)
         starts = [self._num_starts(video) for video in found]
         self.report = make_report(found, starts, ignored, wanted=config.length)
         check_report(self.report, on_error)
+        self._bad = {video.path for video in found if video.reason}
+        self._check_bad()
         self._videos = [video for video, n in zip(found, starts, strict=True) if n]
-        self._starts = [n for n in starts if n]
+        self._paths = [video.path for video in self._videos]
+        self._number_of = {path: i for i, path in enumerate(self._paths)}
         self._warn_of_repeats()
-        frames = np.array([video.frames for video in self._videos])
-        # frames - starts + 1 is the length of a clip, in frames of its video
-        clips = np.maximum(1, frames // (frames - np.array(self._starts) + 1))
-        self._ends = np.cumsum(clips)
-        sizes = frames * config.size**2 * config.channels
-        self._cache = FrameCache(sizes, max_bytes=cache_bytes)
+        self._order = _order(self._videos, [n for n in starts if n])
+        known = [Video(video.path, video.frames) for video in self._videos]
+        self._cache = make_cache(cache, known, self._reader, max_bytes=cache_bytes)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._order.size
 
     def __getitem__(self, index: int) -> Clip:
         return self.clip(self.epoch, index)
@@ -165,69 +141,87 @@ class ClipDataset:
 
     def source(self, epoch: int, index: int, *, seed: int | None = None) -> ClipSource:
         """Where clip ``index`` of ``epoch`` is taken, without reading it."""
-        return self._choose(epoch, index, self.seed if seed is None else seed, attempt=0)[1]
+        seed = self.seed if seed is None else seed
+        video, start = self._order.choose(epoch, index, seed=seed)
+        return self.sources_at([video], [start])[0]
 
-    def clip(self, epoch: int, index: int, *, seed: int | None = None) -> Clip:
+    def clip(
+        self, epoch: int, index: int, *, seed: int | None = None, augment: bool = True
+    ) -> Clip:
         """Read clip ``index`` of ``epoch``; ``seed`` takes the place of the dataset's.
 
-        Raises IndexError beyond the epoch, and with ``on_error="error"`` what the file raises;
-        with ``"skip"`` only after 16 choices in a row could not be read.
+        Raises IndexError beyond the epoch, and what the file raises; with ``on_error="replace"``
+        only after 16 choices in a row could not be read.
         """
         seed = self.seed if seed is None else check_seed(seed)
         for attempt in range(_MAX_TRIES):
-            video, source = self._choose(epoch, index, seed, attempt)
+            video, start = self._order.choose(epoch, index, seed=seed, attempt=attempt)
+            (source,) = self.sources_at([video], [start])
             try:
-                return Clip(self._read(video, source.start), source)
+                frames = self._read(video, start)
             except (MediaError, OSError) as error:
-                if self.on_error == "error":
-                    error.add_note(f"reading clip {index} of epoch {epoch}: {source}")
-                    raise
                 failure = ClipError(epoch, index, source, str(error))
                 self._record(failure)
+                if self.on_error != "replace":
+                    error.add_note(f"reading clip {index} of epoch {epoch}: {source}")
+                    raise
+            else:
+                counters = (epoch, index, attempt)
+                return Clip(self._finished(frames, augment, seed, counters), source)
         raise MediaError(
             f"{_MAX_TRIES} choices in a row could not be read, the last one: {failure}"
         )
 
-    def _choose(self, epoch: int, index: int, seed: int, attempt: int) -> tuple[int, ClipSource]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of an epoch of {len(self)}")
-        if attempt == 0:
-            slot = permuted(index, len(self), seed=seed, epoch=epoch)
-        else:
-            counters = (epoch, index, attempt, _SLOT)
-            slot = random_below(len(self), seed=seed, counters=counters)
-        video = int(np.searchsorted(self._ends, slot, side="right"))
-        counters = (epoch, index, attempt, _START)
-        start = random_below(self._starts[video], seed=seed, counters=counters)
+    def choices(
+        self, first: int, count: int, *, seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Videos and first frames, int64 [count] each, of clips number ``first`` and on.
+
+        Clips are counted across epochs: number n is clip n % len of epoch n // len.
+        """
+        return self._order.choose_many(first, count, seed=seed)
+
+    def sources_at(self, videos: Sequence[int], starts: Sequence[int]) -> list[ClipSource]:
+        """Where the clips of ``videos`` that begin at frames ``starts`` are taken."""
         stride = self.config.stride if self.config.fps is None else 0
-        return video, ClipSource(self._videos[video].path, start, stride)
+        paths = self._paths
+        return [
+            ClipSource(paths[v], start, stride) for v, start in zip(videos, starts, strict=True)
+        ]
+
+    def numbers_at(self, videos: Sequence[int], starts: Sequence[int]) -> NDArray[np.int64]:
+        """The frame numbers of clips of ``videos`` that begin at ``starts``: int64 [n, T]."""
+        if self.config.fps is None:
+            return np.array(starts)[:, None] + self._numbers(0, 0)
+        pairs = zip(videos, starts, strict=True)
+        return np.stack([self._numbers(video, start) for video, start in pairs])
+
+    def frame_numbers(self, source: ClipSource) -> NDArray[np.int64]:
+        """Which frames of its file a clip holds: int64 [T]."""
+        return self._numbers(self._number_of[source.path], source.start)
+
+    def ready(self, videos: Sequence[int]) -> list[NDArray[np.uint8] | None]:
+        """All frames of each video, read-only [F, H, W, C], where clips are mere copies of them."""
+        if self._cache is None or not self._is_plain:
+            return [None] * len(videos)
+        return [self._cache.peek(video) for video in videos]
 
     def _read(self, video: int, start: int) -> NDArray[np.uint8]:
         numbers = self._numbers(video, start)
-        whole = self._cache.get(video, lambda: self._read_whole(video))
-        if whole is not None:
-            return whole[numbers]
-        config = self.config
-        return read_frames(
-            self._videos[video].path,
-            numbers.tolist(),
-            size=config.size,
-            fit=config.fit,
-            resample=config.resample,
-            grey=config.grey,
-        )
+        frames = None if self._cache is None else self._cache.get(video)
+        if frames is not None:
+            return frames[numbers]
+        return self._reader.read(self._videos[video].path, numbers.tolist())
 
-    def _read_whole(self, video: int) -> NDArray[np.uint8]:
+    def _finished(
+        self, clip: NDArray[np.uint8], augment: bool, seed: int, counters: tuple[int, int, int]
+    ) -> NDArray[np.uint8]:
         config = self.config
-        path, frames, _, _ = self._videos[video]
-        return read_clip(
-            path,
-            frames=frames,
-            size=config.size,
-            fit=config.fit,
-            resample=config.resample,
-            grey=config.grey,
-        )
+        if self._is_plain:
+            return clip
+        if not augment:
+            return whole(clip, size=config.size)
+        return augmented(clip, config.augment, size=config.size, seed=seed, counters=counters)
 
     def _num_starts(self, video: Found) -> int:
         config = self.config
@@ -248,8 +242,24 @@ class ClipDataset:
             logger.warning("clips at %g fps repeat frames of slower videos: %s", fps, listed(slow))
 
     def _record(self, failure: ClipError) -> None:
-        path = failure.source.path
-        is_first = all(earlier.source.path != path for earlier in self.errors)
         self.errors.append(failure)
-        if is_first:
-            logger.warning("clip replaced, see the dataset's errors: %s", failure.reason)
+        if failure.source.path not in self._bad and self.on_error != "error":
+            self._bad.add(failure.source.path)
+            done = "replaced" if self.on_error == "replace" else "left out"
+            logger.warning("clip %s, see the dataset's errors: %s", done, failure.reason)
+            self._check_bad()
+
+    def _check_bad(self) -> None:
+        bad, files = len(self._bad), len(self.report.files)
+        if bad > self.max_bad * files:
+            raise TooManyBadError(
+                f"{bad} of {files} videos can't be read, max_bad={self.max_bad:g} allows "
+                f"{int(self.max_bad * files)}: {listed(sorted(self._bad))}"
+            )
+
+
+def _order(videos: Sequence[Found], starts: Sequence[int]) -> Order:
+    frames, num_starts = np.array([video.frames for video in videos]), np.array(starts)
+    # frames - starts + 1 is the length of a clip, in frames of its video
+    clips = np.maximum(1, frames // (frames - num_starts + 1))
+    return Order(np.cumsum(clips), num_starts)

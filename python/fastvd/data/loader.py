@@ -1,56 +1,64 @@
-"""Batches of clips on the device, read by threads ahead of the step and in a fixed order."""
+"""Batches of clips, read by threads ahead of the step and in a fixed order."""
 
-import contextlib
 import itertools
-import queue
+import os
 import threading
-import time
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fastvd.data.clips import ClipDataset, ClipSource
+from fastvd.data.batch import Buffers, Kind
+from fastvd.data.clips import ClipDataset, ClipError, ClipSource
+from fastvd.data.filling import Filler, Filling, make_buffers
 from fastvd.data.order import check_seed
-from fastvd.data.transforms import to_network
+from fastvd.data.pool import Readers
+
+if TYPE_CHECKING:
+    import torch
+
+Output = Literal["float32", "float16", "bfloat16", "numpy"]
 
 # batches that lie ready or are being read while one is used
 _BATCHES_AHEAD = 2
-# how long closing waits for threads that are reading; one that hangs dies with the process
-_CLOSE_TIMEOUT_S = 0.5
 
 
 class Batch(NamedTuple):
-    """Float [B, C, T, H, W] in -1..1 on the device, and where each clip was taken."""
+    """Clips, and for each where it was taken and which ``frames`` [B, T] of its file it holds.
 
-    clip: Tensor
+    ``clip`` is a float tensor [B, C, T, H, W] in -1..1 on the device, or for ``output="numpy"`` a
+    uint8 array [B, T, H, W, C]. ``number`` counts the batches of a loop or stream, ``errors`` has
+    the clips of this one that could not be read.
+    """
+
+    # Any: a tensor or an array, by the loader's output; a union would have every caller tell them
+    clip: Any
     source: list[ClipSource]
-
-
-class _Filling(NamedTuple):
-    """A batch being read: uint8 [B, T, H, W, C] on the host, and one promise for each clip."""
-
-    host: Tensor
-    sources: list["Future[ClipSource]"]
+    frames: NDArray[np.int64]
+    number: int
+    errors: list[ClipError]
 
 
 class ClipLoader:
-    """Batches of ``clips``, read by ``workers`` threads a few batches ahead of their use.
+    """Batches of ``clips``, read by ``workers`` threads ahead of their use.
 
     The batches do not depend on ``workers``; with 0 each is read in the caller's thread when it is
     asked for. ``seed`` takes the place of the dataset's. An error while reading reaches the caller
-    at the batch where it belongs and ends that iteration.
+    at the batch where it belongs and ends that iteration; with ``on_error="skip"`` of the dataset
+    the clip is left out of its batch, which is then smaller, and a batch that loses all its clips
+    is passed over.
+
+    ``output`` is the number format of a tensor, or ``"numpy"``, which needs no PyTorch. Some
+    batches are read ahead, as many as ``workers`` keep busy and up to ``queue_bytes``; memory of a
+    batch is used again once nothing refers to it. ``shard=(rank, world)`` gives each of ``world``
+    loaders every ``world``-th batch of the common order.
 
     A ``for`` loop over the loader is one epoch, the next loop the next epoch (``epoch`` says which
-    and may be set). It yields whole batches: the last ``len(clips) % batch_size`` clips of an
-    epoch's order are left out, other ones in each epoch. ``stream`` leaves none out.
+    and may be set). It yields whole batches: the last ``len(clips) % (batch_size * world)`` clips
+    of an epoch's order are left out, other ones in each epoch. ``stream`` leaves none out. Any
+    number of threads may share a loader, and an iterator of it too.
     """
 
     def __init__(
@@ -59,130 +67,162 @@ class ClipLoader:
         *,
         batch_size: int,
         workers: int = 2,
-        device: torch.device | str = "cpu",
+        device: "torch.device | str" = "cpu",
         seed: int | None = None,
+        output: Output = "float32",
+        queue_bytes: int = 1 << 29,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if workers < 0:
-            raise ValueError(f"workers must be at least 0, got {workers}")
+        _check_counts(
+            batch_size=(batch_size, 1), workers=(workers, 0), queue_bytes=(queue_bytes, 0)
+        )
+        if output not in ("float32", "float16", "bfloat16", "numpy"):
+            choices = "float32, float16, bfloat16 or numpy"
+            raise ValueError(f"output must be {choices}, got {output!r}")
+        if not 0 <= shard[0] < shard[1]:
+            raise ValueError(f"shard must be (rank, world) with 0 <= rank < world, got {shard}")
         self.clips = clips
         self.batch_size = batch_size
         self.workers = workers
-        self.device = torch.device(device)
+        self.device = device
         self.seed = clips.seed if seed is None else check_seed(seed)
+        self.output = output
+        self.queue_bytes = queue_bytes
+        self.shard = shard
         self.epoch = clips.epoch
+        self._turn = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self.clips) // self.batch_size
+        return len(self.clips) // (self.batch_size * self.shard[1])
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> "Batches":
         if not len(self):
             raise ValueError(
                 f"an epoch of {len(self.clips)} clips has no whole batch of {self.batch_size}; "
                 "lower batch_size or use stream()"
             )
-        first = self.epoch * len(self.clips)
-        self.epoch += 1
-        return self._batches(first + i * self.batch_size for i in range(len(self)))
+        with self._turn:
+            epoch, self.epoch = self.epoch, self.epoch + 1
+        return self._batches(range(len(self)), epoch * len(self.clips))
 
-    def stream(self, first_batch: int = 0) -> Iterator[Batch]:
+    def stream(self, first_batch: int = 0) -> "Batches":
         """Batches without end, across epochs: batch b is a pure function of b and the seed.
 
-        So ``stream(first_batch=b)`` goes on where a stream stopped that has given b batches.
+        So ``stream(first_batch=b)`` goes on where a stream stopped whose next number was b.
         """
-        if first_batch < 0:
-            raise ValueError(f"first_batch must be at least 0, got {first_batch}")
-        return self._batches(itertools.count(first_batch * self.batch_size, self.batch_size))
+        _check_counts(first_batch=(first_batch, 0))
+        return self._batches(itertools.count(first_batch), 0)
 
-    def _batches(self, firsts: Iterable[int]) -> Iterator[Batch]:
-        """Batches that begin at the clips number ``firsts``, counted across epochs."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_turn": threading.Lock()}
+
+    def _batches(self, numbers: Iterable[int], first: int) -> "Batches":
+        """The batches ``numbers``, counted from the clip number ``first``."""
+        rank, world = self.shard
+        places = ((b, first + (b * world + rank) * self.batch_size) for b in numbers)
+        return Batches(self, places)
+
+
+class Batches(Iterator[Batch]):
+    """The batches of one loop or stream; ``close`` ends it and stops its threads."""
+
+    def __init__(self, loader: ClipLoader, places: Iterator[tuple[int, int]]) -> None:
+        is_uint8 = loader.output == "numpy" or _is_gpu(loader.device)
+        kind = cast(Kind, "uint8" if is_uint8 else loader.output)
+        self._filler = Filler(
+            loader.clips, seed=loader.seed, batch_size=loader.batch_size, kind=kind
+        )
+        self._places = places
         # batches of one clip each would leave threads idle
-        ahead = max(_BATCHES_AHEAD, 2 * self.workers // self.batch_size) if self.workers else 0
-        todo = iter(firsts)
-        filling: deque[_Filling] = deque()
-        readers = _Readers(self.workers)
-        try:
-            while True:
-                for first in itertools.islice(todo, ahead + 1 - len(filling)):
-                    filling.append(self._start(first, readers))
-                if not filling:
-                    return
-                host, sources = filling.popleft()
-                found = [source.result() for source in sources]
-                yield Batch(self._to_device(host), found)
-        finally:
-            readers.close()
+        wanted = max(_BATCHES_AHEAD, 2 * loader.workers // loader.batch_size)
+        size = make_buffers(self._filler, ahead=0).nbytes
+        self._ahead = min(wanted, loader.queue_bytes // size) if loader.workers else 0
+        self._buffers = make_buffers(self._filler, ahead=self._ahead)
+        self._output = _tensor_output(loader, self._buffers, self._filler.shape)
+        self._workers = loader.workers
+        self._filling: deque[Filling] = deque()
+        self._begin()
 
-    def _start(self, first: int, readers: "_Readers") -> _Filling:
-        config = self.clips.config
-        shape = (self.batch_size, config.frames, config.size, config.size, config.channels)
-        host = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        numbers = range(first, first + self.batch_size)
-        rows = zip(host.numpy(), numbers, strict=True)
-        return _Filling(host, [readers.submit(partial(self._fill, *row)) for row in rows])
+    def __next__(self) -> Batch:
+        if self._pid != os.getpid():
+            # the threads stayed behind at the fork, and a lock may have been held
+            self._begin()
+        with self._lock:
+            try:
+                while True:
+                    filling = self._next_filled()
+                    if any(filling.sources):
+                        return self._batch(filling)
+            except BaseException:
+                self.close()
+                raise
 
-    def _fill(self, row: NDArray[np.uint8], number: int) -> ClipSource:
-        epoch, index = divmod(number, len(self.clips))
-        row[...], source = self.clips.clip(epoch, index, seed=self.seed)
-        return source
+    def close(self) -> None:
+        """End the iteration."""
+        self._places = iter(())
+        self._filling.clear()
+        self._readers.close()
 
-    def _to_device(self, host: Tensor) -> Tensor:
-        return to_network(host.to(self.device, non_blocking=host.is_pinned()))
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._readers = Readers(self._workers)
+        begun = [(filling.number, filling.first) for filling in self._filling]
+        self._filling.clear()
+        self._places = itertools.chain(begun, self._places)
 
+    def _next_filled(self) -> Filling:
+        for number, first in itertools.islice(self._places, self._ahead + 1 - len(self._filling)):
+            rows = self._buffers.take() if self._output is None else self._output.rows()
+            self._filling.append(self._filler.start(number, first, rows, self._readers.submit))
+        if not self._filling:
+            raise StopIteration
+        filling = self._filling.popleft()
+        for job in filling.jobs:
+            job.result()
+        return filling
 
-_Job = tuple["Future[ClipSource]", Callable[[], ClipSource]]
-_Jobs = queue.SimpleQueue[_Job | None]
-
-
-class _Readers:
-    """Threads that do jobs in the order they came; without any, a job is done at once.
-
-    They are daemons, since a thread that hangs in a read must not keep the process from leaving,
-    but they are stopped when this object goes or the interpreter exits, whichever comes first.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._jobs: _Jobs = queue.SimpleQueue()
-        # the threads know the queue, not this object, else it would never go
-        self._threads = [
-            threading.Thread(
-                target=_work, args=(self._jobs,), name=f"fastvd-clips-{i}", daemon=True
-            )
-            for i in range(workers)
-        ]
-        self.close = weakref.finalize(self, _stop, self._jobs, self._threads)
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, read: Callable[[], ClipSource]) -> "Future[ClipSource]":
-        future: Future[ClipSource] = Future()
-        if self._threads:
-            self._jobs.put((future, read))
-        else:
-            future.set_result(read())
-        return future
+    def _batch(self, filling: Filling) -> Batch:
+        rows, frames, sources = filling.rows, filling.frames, filling.sources
+        if None in sources:
+            kept = [row for row, source in enumerate(sources) if source is not None]
+            rows, frames, sources = rows[kept], frames[kept], [sources[row] for row in kept]
+        clip = rows if self._output is None else self._output.tensor(rows)
+        return Batch(
+            clip,
+            cast(list[ClipSource], sources),
+            frames,
+            filling.number,
+            self._filler.lost(filling),
+        )
 
 
-def _work(jobs: _Jobs) -> None:
-    while (job := jobs.get()) is not None:
-        future, read = job
-        try:
-            future.set_result(read())
-        except BaseException as error:  # for the caller, who raises it
-            future.set_exception(error)
-        # else the thread would hold a batch while it waits
-        del job, future, read
+class _Output(Protocol):
+    """Makes tensors of batches; ``fastvd.data.tensors`` has two."""
+
+    def rows(self) -> NDArray[Any]: ...
+    def tensor(self, rows: NDArray[Any]) -> "torch.Tensor": ...
 
 
-def _stop(jobs: _Jobs, threads: list[threading.Thread]) -> None:
-    with contextlib.suppress(queue.Empty):
-        while True:
-            jobs.get_nowait()
-    for _ in threads:
-        jobs.put(None)
-    deadline = time.monotonic() + _CLOSE_TIMEOUT_S
-    for thread in threads:
-        # the collector may run this in any thread
-        if thread is not threading.current_thread():
-            thread.join(max(0.0, deadline - time.monotonic()))
+def _is_gpu(device: "torch.device | str") -> bool:
+    return str(device).startswith("cuda")
+
+
+def _tensor_output(loader: ClipLoader, buffers: Buffers, shape: tuple[int, ...]) -> _Output | None:
+    if loader.output == "numpy":
+        return None
+    # to read arrays takes no torch, and torch takes seconds
+    from fastvd.data.tensors import DeviceOutput, HostOutput
+
+    if _is_gpu(loader.device):
+        return DeviceOutput(shape, loader.output, loader.device)
+    return HostOutput(buffers, loader.output)
+
+
+def _check_counts(**counts: tuple[int, int]) -> None:
+    for name, (value, lowest) in counts.items():
+        if value < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, got {value}")

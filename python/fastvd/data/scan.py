@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvd.data.deadline import Deadline
 from fastvd.errors import MediaError
 from fastvd.media.still import frame_files
 from fastvd.media.video import frame_times, probe
@@ -115,11 +116,11 @@ def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], l
     return found, ignored
 
 
-def probe_videos(paths: Sequence[str], *, with_times: bool) -> list[Found]:
+def probe_videos(paths: Sequence[str], *, with_times: bool, deadline: Deadline) -> list[Found]:
     """Frame counts, and with ``with_times`` the seconds of each frame, of files in their order."""
     workers = min(32, 2 * (os.cpu_count() or 1), max(1, len(paths)))
     with ThreadPoolExecutor(workers, thread_name_prefix="fastvd-scan") as pool:
-        return list(pool.map(lambda path: _probe(path, with_times=with_times), paths))
+        return list(pool.map(lambda path: _probe(path, with_times, deadline), paths))
 
 
 def make_report(
@@ -202,12 +203,16 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, folders
 
 
-def _probe(path: str, *, with_times: bool) -> Found:
+def _probe(path: str, with_times: bool, deadline: Deadline) -> Found:
     try:
-        if stat.S_IFMT(Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
-            return Found(path, 0, None, "is a pipe or a device, not a file")
-        times = frame_times(path) if with_times else None
-        frames = probe(path).frames if times is None else len(times)
+        return deadline.run(path, lambda: _look_into(path, with_times))
     except (MediaError, OSError) as error:
         return Found(path, 0, None, str(error).removeprefix(f"{path}: "))
+
+
+def _look_into(path: str, with_times: bool) -> Found:
+    if stat.S_IFMT(Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        return Found(path, 0, None, "is a pipe or a device, not a file")
+    times = frame_times(path) if with_times else None
+    frames = probe(path).frames if times is None else len(times)
     return Found(path, frames, times, "" if frames else "holds no frames")

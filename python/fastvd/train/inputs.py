@@ -75,7 +75,7 @@ def split_videos(videos: Videos) -> tuple[list[str], list[str]]:
 def fixed_clips(dataset: ClipDataset, count: int, *, seed: int) -> Tensor:
     """Return ``count`` clips that depend on dataset and seed alone, uint8 [N, T, H, W, C]."""
     places = (divmod(i, len(dataset)) for i in range(count))
-    clips = [dataset.clip(epoch, i, seed=seed).clip for epoch, i in places]
+    clips = [dataset.clip(epoch, i, seed=seed, augment=False).clip for epoch, i in places]
     return torch.stack([torch.from_numpy(clip) for clip in clips])
 
 
@@ -98,6 +98,7 @@ def _dataset(config: TrainConfig, videos: Videos) -> ClipDataset:
         config.clips,
         seed=config.seed,
         on_error=config.on_error,
+        cache="memory",
         cache_bytes=_CACHE_BYTES,
     )
 

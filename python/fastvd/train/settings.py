@@ -59,8 +59,9 @@ class TrainConfig:
     compile: bool = False
     """Pass the network through torch.compile; on a CPU it does not pay."""
 
-    on_error: Literal["error", "skip"] = "error"
-    """A file that can't be used stops the run, or is left out with a warning."""
+    on_error: Literal["error", "replace"] = "error"
+    """A file that can't be used stops the run, or is left out with a warning; a clip of it is
+    replaced by another."""
 
     seed: int = 0
     """Of the weights, of the order of the clips and of the noise."""

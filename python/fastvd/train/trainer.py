@@ -5,9 +5,8 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -108,7 +107,7 @@ class Trainer:
             progress = RunProgress(steps=self.config.steps, step=self.step)
             stack.enter_context(progress)
             batches = self._inputs.loader.stream(self.step * self.config.accumulate)
-            stack.enter_context(contextlib.closing(cast("Generator[Batch]", batches)))
+            stack.enter_context(contextlib.closing(batches))
             try:
                 self._train(batches, stop, log=log, progress=progress, deadline=deadline)
             except StopRequested:

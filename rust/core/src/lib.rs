@@ -1,5 +1,6 @@
-//! Moves frames: video and GIF files to `u8` clips `[T, H, W, C]`, and clips to GIF files.
+//! Moves frames: video and GIF files to `u8` clips `[T, H, W, C]`, clips to batches and GIF files.
 
+pub mod batch;
 pub mod clip;
 pub mod convert;
 pub mod error;
@@ -7,6 +8,8 @@ pub mod ffmpeg;
 pub mod gif;
 pub mod index;
 pub mod limits;
+pub mod map;
+pub mod order;
 pub mod parallel;
 pub mod resize;
 pub mod source;

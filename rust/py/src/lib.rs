@@ -1,6 +1,7 @@
 //! The extension module `fastvd._core`: converts arguments, calls `fastvd-core`, converts results.
 
 mod array;
+mod batch;
 mod clip;
 mod error;
 mod gif;
@@ -11,6 +12,9 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_function(wrap_pyfunction!(batch::choose_clips, m)?)?;
+    m.add_function(wrap_pyfunction!(batch::fill_batch, m)?)?;
+    m.add_function(wrap_pyfunction!(batch::map_file, m)?)?;
     m.add_function(wrap_pyfunction!(clip::open_ffmpeg, m)?)?;
     m.add_function(wrap_pyfunction!(clip::probe_video, m)?)?;
     m.add_function(wrap_pyfunction!(clip::read_clip, m)?)?;
