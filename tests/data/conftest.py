@@ -1,6 +1,9 @@
 """A folder of small videos, shared by the tests of clips and batches."""
 
-from collections.abc import Callable
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +38,22 @@ def folder(
     write_images(folder / "still", counting_frames(8))
     (folder / "captions.txt").write_text("a wall that grows brighter")
     return folder
+
+
+@pytest.fixture
+def make_stuck() -> Iterator[Callable[[Path], None]]:
+    """``make_stuck(path)``: to open this file takes for ever (45 s), as on a network that is gone.
+
+    We hold a lease on it, and do not let go when the system asks for it.
+    """
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    held: list[int] = []
+
+    def hold(path: Path) -> None:
+        held.append(os.open(path, os.O_RDWR))
+        fcntl.fcntl(held[-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    yield hold
+    for file in held:
+        os.close(file)
+    signal.signal(signal.SIGIO, before)

@@ -1,6 +1,5 @@
 import itertools
 import multiprocessing
-import os
 import pickle
 import shutil
 import signal
@@ -84,12 +83,11 @@ def test_too_many_bad_files_end_it(folder, tmp_path, on_error):
 
 
 @pytest.mark.parametrize("cache", [None, "memory"])
-def test_stuck_file_times_out_and_others_go_on(folder, tmp_path, cache):
+def test_stuck_file_times_out_and_others_go_on(folder, tmp_path, make_stuck, cache):
     copy = shutil.copytree(folder, tmp_path / "videos")
     config = ClipConfig(frames=3, size=8)
     clips = ClipDataset(copy, config, on_error="skip", timeout_s=1.0, cache=cache)
-    (copy / "still" / "2.png").unlink()
-    os.mkfifo(copy / "still" / "2.png")
+    make_stuck(copy / "still" / "2.png")
     begun = time.monotonic()
     loader = ClipLoader(clips, batch_size=1, output="numpy")
     got = [batch for _ in range(4) for batch in loader]
@@ -103,17 +101,16 @@ def test_stuck_file_times_out_and_others_go_on(folder, tmp_path, cache):
     assert "no answer within 1 s" in clips.errors[0].reason
 
 
-def test_interrupt_during_a_stuck_read(folder, tmp_path):
+def test_interrupt_during_a_stuck_read(folder, tmp_path, make_stuck):
     copy = shutil.copytree(folder, tmp_path / "videos")
     script = f"""
-        import os, time
+        import sys, time
         from pathlib import Path
         from fastvd.data import ClipConfig, ClipDataset, ClipLoader
         folder = Path({str(copy / "still")!r})
         clips = ClipDataset(folder, ClipConfig(frames=8, size=8))
-        (folder / "2.png").unlink()
-        os.mkfifo(folder / "2.png")
         print("ready", flush=True)
+        sys.stdin.readline()
         try:
             for batch in ClipLoader(clips, batch_size=1, workers=0, output="numpy").stream():
                 pass
@@ -121,8 +118,12 @@ def test_interrupt_during_a_stuck_read(folder, tmp_path):
             print(time.monotonic())
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
         assert process.stdout.readline() == "ready\n"
+        make_stuck(copy / "still" / "2.png")
+        process.stdin.write("\n")
+        process.stdin.flush()
         time.sleep(0.5)
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
