@@ -125,7 +125,7 @@ def _cpu() -> float:
 def serve(library: str, threads: int) -> None:
     """Answer requests until there are none."""
     if library == "fastvd" and threads == 1:
-        # it has no setting for that: on one core it can't gain from a second thread
+        # its Python part could gain from a second core
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     replies = os.fdopen(os.dup(1), "wb")
     # what a library prints must not come between the answers

@@ -2,6 +2,7 @@
 //! it, and a read that goes on where the last one ended needs none before its own.
 
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::{LazyLock, Mutex};
 
 use crate::ffmpeg::Settings;
@@ -17,6 +18,8 @@ const MAX_OPEN: usize = 8;
 static KEPT: LazyLock<Mutex<Vec<Kept>>> = LazyLock::new(Mutex::default);
 
 struct Kept {
+    /// The process that opened it.
+    process: u32,
     path: PathBuf,
     identity: Identity,
     pixels: usize,
@@ -34,14 +37,26 @@ pub(crate) fn take(path: &Path, identity: &Identity, settings: Settings) -> Opti
     let mut kept = try_lock(&KEPT)?;
     let is_it = |one: &Kept| one.path == path && one.video.stream.settings == settings;
     let found = kept.iter().position(is_it)?;
-    let one = kept.remove(found);
+    let one = kept.remove(found).of_this_process()?;
     (one.identity == *identity).then_some(one.video)
+}
+
+impl Kept {
+    /// `None` after a fork: the decoder's threads did not come along, to close it would wait for them.
+    fn of_this_process(self) -> Option<Self> {
+        if self.process == process::id() {
+            return Some(self);
+        }
+        std::mem::forget(self);
+        None
+    }
 }
 
 /// Keeps a video that is sound for the next read; those unused for longest make room.
 pub(crate) fn keep(path: &Path, identity: &Identity, video: Open) {
     let (width, height) = video.stream.input.facts.coded_size();
     let one = Kept {
+        process: process::id(),
         path: path.to_owned(),
         identity: identity.clone(),
         pixels: width * height,
@@ -52,7 +67,7 @@ pub(crate) fn keep(path: &Path, identity: &Identity, video: Open) {
         kept.push(one);
         let total = |kept: &[Kept]| kept.iter().map(|one| one.pixels).sum::<usize>();
         while kept.len() > MAX_OPEN || kept.len() > 1 && total(&kept) > MAX_PIXELS {
-            out.push(kept.remove(0));
+            out.extend(kept.remove(0).of_this_process());
         }
     }
     // closed here, not under the lock
