@@ -25,4 +25,7 @@ def test_reads_leave_no_memory_files_or_threads_behind(
     warm = answers[60:]
     assert all("frames" in answer for answer in answers)
     assert warm[-1]["rss"] - warm[0]["rss"] < MAX_GROWTH
-    assert len({(answer["files"], answer["threads"]) for answer in warm}) == 1
+    assert len({answer["files"] for answer in warm}) == 1
+    # a thread that has ended may be counted a moment longer
+    first, last = ([answer["threads"] for answer in part] for part in (warm[:40], warm[-40:]))
+    assert min(first) == min(last)
