@@ -18,7 +18,7 @@ from fastvd.media import limits
 from fastvd.media.resize import View, check_path_plan, over_black, resize
 from fastvd.media.still import stack_frames
 
-# accurate rounding and chroma brought to full size: the Rust core asks swscale for the same
+# accurate rounding, chroma brought to full size: within a level of the Rust core's conversion
 FLAGS = (
     Interpolation.BILINEAR
     | Interpolation.FULL_CHR_H_INT
