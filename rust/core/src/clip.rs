@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::pixels::Pixels;
 use crate::{Error, Result};
 
 /// The frames that are asked for.
@@ -68,7 +69,7 @@ fn check_last(path: &Path, last: usize, count: usize) -> Result<()> {
 #[derive(Debug)]
 pub struct Clip {
     /// The pixels.
-    pub pixels: Vec<u8>,
+    pub pixels: Pixels,
     /// T, H, W, C.
     pub shape: [usize; 4],
 }

@@ -253,7 +253,10 @@ pub fn resize_clip(bytes: &[u8], shape: [usize; 4], view: &View) -> Result<Clip>
     for (frame, out) in bytes.chunks_exact(frame_bytes).zip(shown) {
         plan.show(&[Rows::Bytes(frame.chunks_exact(3 * width).collect())], out);
     }
-    Ok(Clip { pixels, shape })
+    Ok(Clip {
+        pixels: pixels.into(),
+        shape,
+    })
 }
 
 /// Luma of BT.601, with Pillow's rounding.

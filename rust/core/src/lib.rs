@@ -11,6 +11,7 @@ pub mod limits;
 pub mod map;
 pub mod order;
 pub mod parallel;
+pub mod pixels;
 pub mod resize;
 pub mod source;
 mod tables;

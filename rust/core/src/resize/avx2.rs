@@ -37,7 +37,7 @@ fn store<T>(to: &mut [T], at: usize, value: __m256i) {
 }
 
 /// Where blocks of `block` samples start that cover `length` of them; the last one may overlap.
-fn blocks(length: usize, block: usize) -> impl Iterator<Item = usize> {
+pub(super) fn blocks(length: usize, block: usize) -> impl Iterator<Item = usize> {
     (0..length)
         .step_by(block)
         .map(move |at| at.min(length - block))

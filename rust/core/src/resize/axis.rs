@@ -159,7 +159,8 @@ impl Row {
         let mut samples: Vec<f64> = Vec::new();
         let mut start = None;
         for (pixel, weight) in pixels.zip(weights) {
-            if !(span.pad..span.pad + span.real).contains(&pixel) {
+            // a sample without weight must not make the span longer
+            if weight == 0.0 || !(span.pad..span.pad + span.real).contains(&pixel) {
                 continue;
             }
             let (near, far, share) = grid.between(span.first + pixel - span.pad);

@@ -3,7 +3,7 @@
 use super::rows::POINT;
 
 /// Bits behind the point of what the matrix adds up.
-const SUM_POINT: u32 = 5;
+pub(super) const SUM_POINT: u32 = 5;
 /// Grey of a colour difference.
 pub(super) const NO_COLOR: i16 = 128 << POINT;
 

@@ -8,8 +8,12 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_color;
+#[cfg(target_arch = "x86_64")]
+mod avx2_native;
 mod axis;
 mod color;
+#[cfg(target_arch = "x86_64")]
+mod native;
 mod rows;
 
 pub use axis::Filter;
@@ -62,6 +66,8 @@ pub(crate) struct Resize {
     matrix: Option<Matrix>,
     /// Height and width of the output.
     size: [usize; 2],
+    #[cfg(target_arch = "x86_64")]
+    native: Option<native::Native>,
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +119,10 @@ impl Resize {
             }
         };
         Self {
+            #[cfg(target_arch = "x86_64")]
+            native: planes
+                .get(1)
+                .and_then(|color| native::Native::new(format, spans, &color.rows)),
             planes,
             matrix,
             size: spans.map(|span| span.out),
@@ -121,6 +131,22 @@ impl Resize {
 
     /// Writes the picture to `out`, [h, w, 3].
     pub fn show(&self, picture: &[Rows], scratch: &mut Scratch, out: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(native), [Rows::Bytes(luma), Rows::Bytes(cb), Rows::Bytes(cr)]) =
+            (&self.native, picture)
+        {
+            let [_, first, second] = &mut scratch.lanes;
+            native.show(
+                [luma, cb, cr],
+                [&mut first.samples, &mut second.samples],
+                out,
+            );
+            return;
+        }
+        self.show_by_passes(picture, scratch, out);
+    }
+
+    fn show_by_passes(&self, picture: &[Rows], scratch: &mut Scratch, out: &mut [u8]) {
         let width = self.size[1];
         for (i, out) in out.chunks_exact_mut(3 * width).enumerate() {
             let mut done = 0;
@@ -265,6 +291,54 @@ mod tests {
         color::to_rgb(rows, Some(&matrix), &mut made[0]);
         color::to_rgb_plain(rows, Some(&matrix), &mut made[1]);
         assert_eq!(made[0], made[1]);
+    }
+
+    #[test]
+    fn pictures_at_their_own_size_are_those_of_the_passes() {
+        let cases = [
+            (64, 128, 2, [0, 0]),
+            (75, 0, 1, [2, 4]),
+            (9, 128, 2, [1, 2]),
+        ];
+        for (width, place, row_step, [top, left]) in cases {
+            let size = [13, width];
+            let grid = |samples: usize, step, place| Grid {
+                samples: samples.div_ceil(step),
+                step,
+                place,
+            };
+            let chroma = [grid(13, row_step, 64), grid(width, 2, place)];
+            let colors = Colors::Yuv {
+                matrix: Matrix::new([0.299, 0.114], false, 8),
+                chroma,
+                is_joined: false,
+            };
+            let span = |first, total| Span {
+                canvas: total - first - 1,
+                pad: 0,
+                first,
+                real: total - first - 1,
+                out: total - first - 1,
+            };
+            let spans = [span(top, 13), span(left, width)];
+            let resize = Resize::new(Format { depth: 8, colors }, size, Filter::Bilinear, spans);
+            let samples: Vec<u8> = noise(3 * 13 * width, 256)
+                .iter()
+                .map(|n| *n as u8)
+                .collect();
+            let plane = |from: usize, [rows, cols]: [usize; 2]| {
+                Rows::Bytes(samples[from..].chunks_exact(cols).take(rows).collect())
+            };
+            let small = chroma.map(|grid| grid.samples);
+            let picture = [plane(0, size), plane(7, small), plane(13 * width, small)];
+            let bytes = 3 * spans[0].out * spans[1].out;
+            let mut made = [vec![0; bytes], vec![1; bytes]];
+            resize.show(&picture, &mut Scratch::default(), &mut made[0]);
+            resize.show_by_passes(&picture, &mut Scratch::default(), &mut made[1]);
+            assert_eq!(made[0], made[1], "{width}");
+            #[cfg(target_arch = "x86_64")]
+            assert_eq!(resize.native.is_some(), is_x86_feature_detected!("avx2"));
+        }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! From frame numbers to a clip: by one decoder, or by several that share the file among them.
 
-use std::alloc::{Layout, alloc_zeroed};
 use std::path::Path;
-use std::ptr::slice_from_raw_parts_mut;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -11,6 +9,7 @@ use crate::convert::View;
 use crate::ffmpeg::{Facts, Input, Settings};
 use crate::index::Skip;
 use crate::limits::clip_bytes;
+use crate::pixels::Pixels;
 use crate::source::builder::{Builder, Wish};
 use crate::source::cursor::{Cursor, Reached};
 use crate::source::kept;
@@ -85,7 +84,10 @@ impl<'a> Job<'a> {
             self.size[1],
             self.view.channels(),
         ];
-        let mut pixels = zeros(self.path, clip_bytes(shape)?)?;
+        let bytes = clip_bytes(shape)?;
+        let mut pixels = Pixels::new(bytes).ok_or_else(|| {
+            Error::media(self.path, format!("no memory for a clip of {bytes} bytes"))
+        })?;
         let cuts = self.cuts(&wishes, threads);
         let is_done = if cuts.is_empty() {
             self.fill(&wishes, &mut pixels, threads, opened)?
@@ -256,18 +258,4 @@ fn shown_size(path: &Path, view: &View, facts: &Facts) -> Result<([usize; 2], us
     let is_reduced = facts.codec() == "mjpeg" && view.can_reduce([height, width], MJPEG_SCALE);
     let scale = if is_reduced { MJPEG_SCALE } else { 1 };
     Ok((spans.map(|span| span.out), scale))
-}
-
-/// Zeros that the system hands out page by page as they are written to.
-fn zeros(path: &Path, bytes: usize) -> Result<Vec<u8>> {
-    let fail = || Error::media(path, format!("no memory for a clip of {bytes} bytes"));
-    let layout = Layout::array::<u8>(bytes).map_err(|_| fail())?;
-    // SAFETY: a clip has bytes; the box gets the memory as it was asked for
-    unsafe {
-        let start = alloc_zeroed(layout);
-        if start.is_null() {
-            return Err(fail());
-        }
-        Ok(Box::from_raw(slice_from_raw_parts_mut(start, bytes)).into_vec())
-    }
 }
