@@ -1,5 +1,6 @@
 """Batches in memory: frames of videos gathered into them, and buffers that are used again."""
 
+import math
 import mmap
 import weakref
 from collections import deque
@@ -68,11 +69,8 @@ class Buffers:
         self._shape = stored_shape(shape, kind)
         self._dtype = np.dtype(_STORED[kind])
         self._free: deque[mmap.mmap] = deque(maxlen=keep)
-
-    @property
-    def nbytes(self) -> int:
+        self.nbytes = math.prod(self._shape) * self._dtype.itemsize
         """Bytes of a batch."""
-        return int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
 
     def take(self) -> NDArray[Any]:
         """An array with any content; all that is made from it keeps its memory."""

@@ -85,9 +85,9 @@ class FrameCache:
         self._kept = self._choose_kept()
         self._state = _State()
 
-    def peek(self, video: int) -> Frames | None:
-        """The frames of a video that has been got before; decodes and opens nothing."""
-        return self._open.get(video)
+    def peek(self, videos: Sequence[int]) -> list[Frames | None]:
+        """The frames of videos that have been got before; decodes and opens nothing."""
+        return list(map(self._open.get, videos))
 
     def get(self, video: int) -> Frames | None:
         """The frames of a video, decoded now if it is short; None where they are not at hand.
