@@ -40,6 +40,8 @@ pub(crate) enum Skip {
     NonReference,
     /// Every frame is decoded on its own: the packets of others are dropped.
     Packets,
+    /// Frames of AV1 that no other frame needs are cut off their packets.
+    Unreferenced,
 }
 
 /// What one packet tells.
@@ -131,6 +133,7 @@ impl Index {
         match codec {
             "mjpeg" | "prores" | "png" if self.entries.len() == self.times.len() => Skip::Packets,
             "h264" | "hevc" | "mpeg4" => Skip::NonReference,
+            "av1" => Skip::Unreferenced,
             _ => Skip::Nothing,
         }
     }

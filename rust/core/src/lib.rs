@@ -1,5 +1,6 @@
 //! Moves frames: video and GIF files to `u8` clips `[T, H, W, C]`, clips to batches and GIF files.
 
+pub mod av1;
 pub mod batch;
 pub mod clip;
 pub mod convert;

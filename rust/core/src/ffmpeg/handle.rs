@@ -7,6 +7,7 @@ use std::ptr;
 use super::layout::{
     FRAME_DATA, FRAME_FORMAT, FRAME_HEIGHT, FRAME_LINESIZE, FRAME_PTS, FRAME_WIDTH, PACKET_DATA,
     PACKET_DTS, PACKET_DURATION, PACKET_FLAGS, PACKET_PTS, PACKET_SIZE, PACKET_STREAM_INDEX, get,
+    set,
 };
 use super::library::{Library, library};
 use crate::{Error, Result};
@@ -97,6 +98,13 @@ impl Packet {
         }
         // SAFETY: the packet holds `size` bytes at `data` until it is cleared, which needs `&mut`
         unsafe { std::slice::from_raw_parts(data, size) }
+    }
+
+    /// Leaves out all but the first `bytes`.
+    pub fn truncate(&mut self, bytes: usize) {
+        let size = self.bytes().len().min(bytes) as c_int;
+        // SAFETY: the packet holds at least as many
+        unsafe { set(self.packet, PACKET_SIZE, size) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! A video that is being decoded: packets of the file in, frames in display order out.
 
 use crate::Result;
+use crate::av1;
 use crate::ffmpeg::{Decoder, Frame, Input, Packet, Received, Settings};
 use crate::index::{Entry, Skip};
 use crate::limits::check_frame;
@@ -12,6 +13,7 @@ pub(crate) struct Stream {
     pub settings: Settings,
     decoder: Decoder,
     packet: Packet,
+    av1: av1::Reader,
     is_fed: bool,
     damaged_in_a_row: usize,
     /// Times of the frames that are wanted, in order.
@@ -38,6 +40,7 @@ impl Stream {
             settings,
             decoder,
             packet,
+            av1: av1::Reader::default(),
             is_fed: false,
             damaged_in_a_row: 0,
             wanted: Vec::new(),
@@ -116,6 +119,16 @@ impl Stream {
         let is_spare = is_packet && self.packet.pts().is_some_and(is_unwanted);
         if is_spare && self.skip == Skip::Packets {
             return true;
+        }
+        if is_packet && self.skip == Skip::Unreferenced {
+            // all are looked at: they tell how to read those that follow
+            let needed = self.av1.needed(self.packet.bytes());
+            if is_spare && needed == 0 {
+                return true;
+            }
+            if is_spare {
+                self.packet.truncate(needed);
+            }
         }
         let is_skipping = is_spare && self.skip == Skip::NonReference;
         self.decoder.skip_non_reference(is_skipping);
