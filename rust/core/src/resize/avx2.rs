@@ -119,22 +119,25 @@ pub(super) fn mix_columns(row: &[i16], weights: &Weights, out: &mut [i16]) {
     }
 }
 
-/// For blocks whose samples lie in two windows each.
+/// For blocks whose pairs of samples lie in two windows each.
 #[target_feature(enable = "avx2")]
 fn mix_near_columns(row: &[i16], narrow: &Narrow, inits: &[i32], out: &mut [i16]) {
     assert!(row.len() >= narrow.end, "samples are missing");
-    let places = narrow.places.chunks_exact(narrow.pairs);
-    let pairs = places.zip(narrow.values.chunks_exact(narrow.pairs));
-    let inits = inits.chunks_exact(BLOCK);
-    let blocks = narrow.windows.iter().zip(pairs).zip(inits);
-    for (((windows, (places, values)), init), out) in blocks.zip(out.chunks_exact_mut(BLOCK)) {
-        let window = |start: usize| {
-            // SAFETY: the row was seen to have the samples of every window
-            unsafe { _mm_loadu_si128(row.as_ptr().add(start).cast()) }
-        };
-        let samples = join(window(windows[0]), window(windows[1]));
+    let pairs = narrow.pairs;
+    let blocks = narrow.windows.chunks_exact(pairs);
+    let blocks = blocks.zip(narrow.places.chunks_exact(pairs));
+    let blocks = blocks.zip(narrow.values.chunks_exact(pairs));
+    let sums = blocks.zip(inits.chunks_exact(BLOCK));
+    for ((((windows, places), values), init), out) in sums.zip(out.chunks_exact_mut(BLOCK)) {
         let mut sum = load(init, 0);
-        for (places, values) in places.iter().zip(values) {
+        for ((windows, places), values) in windows.iter().zip(places).zip(values) {
+            // SAFETY: the row was seen to have the samples of every window
+            let samples = unsafe {
+                join(
+                    _mm_loadu_si128(row.as_ptr().add(windows[0]).cast()),
+                    _mm_loadu_si128(row.as_ptr().add(windows[1]).cast()),
+                )
+            };
             let pairs = _mm256_shuffle_epi8(samples, load(places, 0));
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, load(values, 0)));
         }

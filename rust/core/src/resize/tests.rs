@@ -44,7 +44,14 @@ fn wide_and_plain_rows_are_equal() {
 
 #[test]
 fn wide_and_plain_columns_are_equal() {
-    for (real, out) in [(97, 41), (400, 13), (9, 70), (2000, 9)] {
+    for (real, out) in [
+        (97, 41),
+        (400, 13),
+        (9, 70),
+        (2000, 9),
+        (320, 256),
+        (90, 46),
+    ] {
         let weights = Weights::new(Filter::Bilinear, span(real, out), Grid::full(real), 2048);
         let mut row: Vec<i16> = noise(real, 1 << 15).iter().map(|n| *n as i16).collect();
         row.resize(weights.row_length(), 0);
