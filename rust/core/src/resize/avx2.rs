@@ -73,8 +73,15 @@ pub(super) fn mix_bytes(rows: &[&[u8]], mix: &Mix, out: &mut [i16]) {
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, weights));
             }
         }
-        let [a, b, c, d] = sums.map(|sum| _mm256_sra_epi32(sum, shift));
-        let (low, high) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        // no closures: one that is handed to `map` would be called for each register
+        let low = _mm256_packs_epi32(
+            _mm256_sra_epi32(sums[0], shift),
+            _mm256_sra_epi32(sums[1], shift),
+        );
+        let high = _mm256_packs_epi32(
+            _mm256_sra_epi32(sums[2], shift),
+            _mm256_sra_epi32(sums[3], shift),
+        );
         store(out, at, _mm256_permute2x128_si256::<0x20>(low, high));
         store(out, at + 16, _mm256_permute2x128_si256::<0x31>(low, high));
     }
@@ -99,7 +106,8 @@ pub(super) fn mix_words(rows: &[&[u16]], mix: &Mix, out: &mut [i16]) {
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, weights));
             }
         }
-        let [a, b] = sums.map(|sum| _mm256_sra_epi32(sum, shift));
+        let [a, b] = sums;
+        let (a, b) = (_mm256_sra_epi32(a, shift), _mm256_sra_epi32(b, shift));
         store(out, at, _mm256_packs_epi32(a, b));
     }
 }
@@ -161,27 +169,35 @@ fn narrow_sums(sum: __m256i, out: &mut [i16]) {
 /// Sums of products for the block of output pixels from `at` on.
 #[target_feature(enable = "avx2")]
 fn far_sums(row: &[i16], weights: &Weights, at: usize) -> __m256i {
-    let taps = weights.taps;
-    let starts = &weights.starts[at..at + BLOCK];
-    let values = &weights.values[at * taps..(at + BLOCK) * taps];
-    // products for pixel k in the lower half, for k + 4 in the upper
-    let sums: [__m256i; 4] = std::array::from_fn(|k| {
-        if taps == 8 {
-            return _mm256_madd_epi16(
-                join(load_half(row, starts[k]), load_half(row, starts[k + 4])),
-                join(load_half(values, k * 8), load_half(values, (k + 4) * 8)),
-            );
-        }
-        let near = products(&row[starts[k]..], &values[k * taps..][..taps]);
-        let far = products(&row[starts[k + 4]..], &values[(k + 4) * taps..][..taps]);
-        _mm256_add_epi32(
-            _mm256_permute2x128_si256::<0x20>(near, far),
-            _mm256_permute2x128_si256::<0x31>(near, far),
-        )
-    });
     _mm256_hadd_epi32(
-        _mm256_hadd_epi32(sums[0], sums[1]),
-        _mm256_hadd_epi32(sums[2], sums[3]),
+        _mm256_hadd_epi32(
+            far_products(row, weights, at),
+            far_products(row, weights, at + 1),
+        ),
+        _mm256_hadd_epi32(
+            far_products(row, weights, at + 2),
+            far_products(row, weights, at + 3),
+        ),
+    )
+}
+
+/// Products for output pixel `i` in the lower half, for `i + 4` in the upper.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn far_products(row: &[i16], weights: &Weights, i: usize) -> __m256i {
+    let (taps, near, far) = (weights.taps, weights.starts[i], weights.starts[i + 4]);
+    let values = &weights.values;
+    if taps == 8 {
+        return _mm256_madd_epi16(
+            join(load_half(row, near), load_half(row, far)),
+            join(load_half(values, i * 8), load_half(values, (i + 4) * 8)),
+        );
+    }
+    let near = products(&row[near..], &values[i * taps..][..taps]);
+    let far = products(&row[far..], &values[(i + 4) * taps..][..taps]);
+    _mm256_add_epi32(
+        _mm256_permute2x128_si256::<0x20>(near, far),
+        _mm256_permute2x128_si256::<0x31>(near, far),
     )
 }
 
