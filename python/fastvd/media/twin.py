@@ -28,6 +28,8 @@ FLAGS = (
     | Interpolation.BITEXACT
 )
 
+# an SDP file must not make FFmpeg open a socket and wait for packets
+_OPTIONS = {"protocol_whitelist": "none"}
 # sides of a frame in memory may be so much longer
 _PADDING = 128
 
@@ -120,7 +122,9 @@ def _opened(
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as opened:
         file, most_s = _File(path, opened), limits.get_limits().open_timeout_s
         try:
-            with av.open(file, mode="r", metadata_errors="replace", timeout=most_s) as container:
+            with av.open(
+                file, "r", options=_OPTIONS, metadata_errors="replace", timeout=most_s
+            ) as container:
                 yield container, _best_stream(path, container), file
         except av.error.FFmpegError as error:
             file.check_time()
