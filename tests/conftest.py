@@ -2,7 +2,7 @@
 
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fastvd import native
+from fastvd.limits import get_limits, set_limits
 
 SHARED_VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "video"
 
@@ -29,6 +30,14 @@ def seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def limits() -> Iterator[None]:
+    """Limits that a test sets end with it."""
+    before = get_limits()
+    yield
+    set_limits(before)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import torch
 
 from fastvd import checkpoint
 from fastvd.errors import CheckpointError
+from fastvd.limits import Limits, set_limits
 
 FILES = ["MANIFEST.json", "ema.safetensors", "model.safetensors", "state.json"]
 
@@ -114,6 +115,31 @@ def test_manifest_may_not_name_files_elsewhere(run_dir):
     (directory / "MANIFEST.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.verify(directory)
+
+
+@pytest.mark.parametrize("name", ["MANIFEST.json", "state.json", "model.safetensors"])
+def test_json_at_the_limit_is_read_and_a_byte_more_is_not(tmp_path, name):
+    # the one that is asked about has the most JSON
+    state = {"note": "n" * 4000} if name == "state.json" else {}
+    tensors = {"model": {"w" * 4000 if name == "model.safetensors" else "w": torch.ones(2)}}
+    if name == "MANIFEST.json":
+        tensors |= {f"part{i}": {"w": torch.ones(2)} for i in range(40)}
+    directory = checkpoint.save(tmp_path, 1, tensors=tensors, state=state)
+    content = (directory / name).read_bytes()
+    is_json = name.endswith("json")
+    size = len(content) if is_json else int.from_bytes(content[:8], "little")
+    set_limits(Limits(max_header_bytes=size))
+    assert checkpoint.load(directory).state == state
+    set_limits(Limits(max_header_bytes=size - 1))
+    with pytest.raises(CheckpointError, match=rf"{name} has {size} bytes of JSON, more than"):
+        checkpoint.load(directory)
+
+
+def test_manifest_nested_too_deep_is_damage(run_dir):
+    directory = checkpoint.find(run_dir)[-1]
+    (directory / "MANIFEST.json").write_text("[" * 200_000)
+    with pytest.raises(CheckpointError, match=r"MANIFEST\.json is damaged"):
+        checkpoint.load(directory)
 
 
 def test_absent_directory_is_file_not_found(tmp_path):

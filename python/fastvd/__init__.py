@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig, mix, sample
     from fastvd.errors import CheckpointError, FastvdError, MediaError, NonFiniteError
     from fastvd.generate import TwoStage
+    from fastvd.limits import Limits, get_limits, set_limits
     from fastvd.media import (
         Gif,
         VideoInfo,
@@ -51,6 +52,7 @@ __all__ = [
     "EmaConfig",
     "FastvdError",
     "Gif",
+    "Limits",
     "MediaError",
     "NonFiniteError",
     "OptimConfig",
@@ -66,6 +68,7 @@ __all__ = [
     "clip_at",
     "extract_frames",
     "frame_times",
+    "get_limits",
     "iter_clips",
     "kernels",
     "load_config",
@@ -78,6 +81,7 @@ __all__ = [
     "read_gif",
     "sample",
     "save_config",
+    "set_limits",
     "write_gif",
     "write_video",
     "write_webp",
@@ -88,6 +92,7 @@ __all__ = [
 _MODULES = (
     "errors",
     "native",
+    "limits",
     "config",
     "media",
     "data",

@@ -19,6 +19,7 @@ __all__ = [
     "read_clip",
     "read_frames",
     "resize",
+    "set_limits",
 ]
 
 __version__: str
@@ -89,6 +90,18 @@ def resize(
     grey: bool,
 ) -> npt.NDArray[np.uint8]:
     """Crop, fit and resize C-contiguous frames [T, H, W, 3]."""
+
+def set_limits(
+    *,
+    max_side: int,
+    max_pixels: int,
+    max_frames: int,
+    max_clip_bytes: int,
+    max_gif_frames: int,
+    max_gif_bytes: int,
+    open_timeout_s: float,
+) -> None:
+    """Refuse larger frames, clips and files from now on; before the first call all are."""
 
 def decode_gif(
     path: Path,

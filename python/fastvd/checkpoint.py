@@ -22,6 +22,7 @@ import safetensors.torch
 from torch import Tensor
 
 from .errors import CheckpointError
+from .limits import get_limits
 
 FORMAT = 1
 """Version of the directory's layout; a higher one was written by a newer fastvd."""
@@ -88,8 +89,8 @@ def load(directory: Path | str, *, parts: Collection[str] | None = None) -> Chec
         has = ", ".join(names)
         raise CheckpointError(f"{directory}: has no {', '.join(missing)}; it holds {has}")
     verify(directory, files=[STATE, *(names[part] for part in wanted)])
-    tensors = {part: safetensors.torch.load_file(directory / names[part]) for part in wanted}
-    state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    tensors = {part: _load_tensors(directory / names[part]) for part in wanted}
+    state = _load_json(directory / STATE)
     return Checkpoint(directory=directory, tensors=tensors, state=state)
 
 
@@ -218,6 +219,27 @@ def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        _check_header(path, int.from_bytes(file.read(8), "little"))
+    tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+    return tensors
+
+
+def _load_json(path: Path) -> Any:
+    _check_header(path, path.stat().st_size)
+    return json.loads(path.read_bytes())
+
+
+def _check_header(path: Path, size: int) -> None:
+    """Raise CheckpointError before too much JSON is read."""
+    most = get_limits().max_header_bytes
+    if size > most:
+        raise CheckpointError(
+            f"{path.parent}: {path.name} has {size} bytes of JSON, more than {most}"
+        )
+
+
 def _manifest(directory: Path) -> dict[str, str]:
     """Return the hash of each file, by name."""
     if not directory.is_dir():
@@ -225,10 +247,10 @@ def _manifest(directory: Path) -> dict[str, str]:
     if not (directory / MANIFEST).is_file():
         raise CheckpointError(f"{directory}: half written, it has no {MANIFEST}")
     try:
-        data = json.loads((directory / MANIFEST).read_bytes())
+        data = _load_json(directory / MANIFEST)
         version, files = data["format"], dict(data["files"])
         plain = all(Path(name).name == name for name in files)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{directory}: {MANIFEST} is damaged: {error!r}") from error
     if isinstance(version, int) and version > FORMAT:
         raise CheckpointError(

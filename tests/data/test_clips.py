@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from fastvd.data.clips import ClipConfig, ClipDataset
 from fastvd.errors import MediaError
+from fastvd.limits import Limits, get_limits, set_limits
 
 # ten frames of the counting videos, two apart
 CONFIG = ClipConfig(frames=5, stride=2, size=8)
@@ -262,6 +263,24 @@ def test_torch_data_loader(folder, tmp_path, workers, start_method, cache):
             assert np.array_equal(batch.clip[j].numpy(), alone.clip)
             assert batch.source.path[j] == alone.source.path
             assert int(batch.source.start[j]) == alone.source.start
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_worker_processes_have_the_limits_of_the_caller(folder, start_method):
+    dataset = ClipDataset(folder, CONFIG, on_error="skip")
+    loader = DataLoader(dataset, num_workers=1, multiprocessing_context=start_method)
+    set_limits(Limits(max_pixels=100))
+    with pytest.raises(MediaError, match="or above 100 pixels"):
+        list(loader)
+
+
+def test_copy_of_a_dataset_leaves_the_limits_as_they_are(folder):
+    dataset = ClipDataset(folder, CONFIG, on_error="skip")
+    pickled = pickle.dumps(dataset)
+    set_limits(Limits(max_frames=1000))
+    pickle.loads(pickled)
+    assert get_limits() == Limits(max_frames=1000)
 
 
 def test_real_videos(shared_videos):

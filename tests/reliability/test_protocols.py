@@ -1,6 +1,7 @@
 """A file can't make FFmpeg open another one: no playlist is followed, no protocol is asked."""
 
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_playlist_makes_no_connection(reader: str, tmp_path: Path, name: str) ->
                 probe(path)
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+def test_file_that_names_a_port_is_refused_at_once(reader: str, tmp_path: Path) -> None:
+    path = tmp_path / "session.sdp"
+    path.write_text(PLAYLISTS["sdp"].format("*"))
+    started = time.monotonic()
+    with pytest.raises(MediaError, match=r"session\.sdp"):
+        probe(path)
+    # FFmpeg waits ten seconds for packets
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("scheme", ["concat:", "file:", "subfile,,start,0,end,0,,:", "crypto:"])

@@ -4,8 +4,9 @@ import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.context import get_spawning_popen
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from fastvd.data.reader import FrameReader
 from fastvd.data.scan import Found, check_report, find_videos, listed, make_report, probe_videos
 from fastvd.data.spans import strided_numbers, strided_starts, timed_numbers, timed_starts
 from fastvd.errors import MediaError
+from fastvd.limits import get_limits, set_limits
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +126,17 @@ class ClipDataset:
         self._order = _order(self._videos, [n for n in starts if n])
         known = [Video(video.path, video.frames) for video in self._videos]
         self._cache = make_cache(cache, known, self._reader, max_bytes=cache_bytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a DataLoader's worker process that is spawned would begin with the defaults
+        is_for_worker = get_spawning_popen() is not None
+        return self.__dict__ | {"_limits": get_limits() if is_for_worker else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        limits = state.pop("_limits")
+        if limits is not None:
+            set_limits(limits)
+        self.__dict__ |= state
 
     def __len__(self) -> int:
         return self._order.size

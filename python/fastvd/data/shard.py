@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvd import native
-from fastvd.media import limits
+from fastvd.limits import get_limits
 
 Frames = NDArray[np.uint8]
 
@@ -69,8 +69,9 @@ def parse_header(page: bytes, *, file_size: int) -> Header:
         raise DamagedShardError("has a damaged header")
     frames, height, width, channels, checksum = numbers
     header = Header((frames, height, width, channels), checksum, key)
-    is_sane = 0 < frames <= limits.MAX_FRAMES and channels in (1, 3)
-    if not is_sane or not 0 < max(height, width) <= limits.MAX_SIDE or not min(height, width):
+    limits = get_limits()
+    is_sane = 0 < frames <= limits.max_frames and channels in (1, 3)
+    if not is_sane or not 0 < max(height, width) <= limits.max_side or not min(height, width):
         raise DamagedShardError(f"claims frames {list(header.shape)}")
     if file_size != PAGE + header.size:
         raise DamagedShardError(f"has {file_size} bytes, its header says {PAGE + header.size}")

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastvd import native
+from fastvd import limits, native
 from fastvd.media import gif_twin
 from fastvd.media.whole import (
     check_suffix,
@@ -136,11 +136,12 @@ def write_pieces(
 def read_gif(path: Path | str) -> Gif:
     """Decode all frames of a GIF file.
 
-    Raises MediaError, naming file and reason, for what is empty, cut short, malformed or too large
-    (side above 8192, decoded size above 2 GiB).
+    Raises MediaError, naming file and reason, for what is empty, cut short, malformed or larger
+    than ``get_limits`` allows.
     """
     decode = native.core.decode_gif if native.available else gif_twin.decode
     frames, delays, loop = decode(Path(path))
+    limits.note_ratio(Path(path), frames.nbytes)
     return Gif(frames, np.asarray(delays, dtype=np.float64) / 100, loop)
 
 

@@ -15,13 +15,8 @@ import numpy.typing as npt
 from einops import rearrange
 from PIL import GifImagePlugin, Image, UnidentifiedImageError
 
+from fastvd import limits
 from fastvd.errors import MediaError
-from fastvd.media import limits
-
-MAX_GIF_FRAMES = 100_000
-"""Most frames in a GIF file."""
-MAX_GIF_BYTES = 2 << 30
-"""Most bytes in a GIF that is decoded as a whole."""
 
 _CLEAR = 1 << 24
 """A transparent pixel; opaque ones are 0x00RRGGBB."""
@@ -90,8 +85,9 @@ def decode(path: Path) -> tuple[npt.NDArray[np.uint8], list[int], int | None]:
     size = _screen_size(path)
     delays, repeat = _read_timing(path, size)
     total = len(delays) * size[0] * size[1] * 3
-    if total > MAX_GIF_BYTES:
-        raise MediaError(f"{path}: {total} bytes when decoded, above the limit of {MAX_GIF_BYTES}")
+    most = limits.get_limits().max_gif_bytes
+    if total > most:
+        raise MediaError(f"{path}: {total} bytes when decoded, above the limit of {most}")
     try:
         # a file object, so that no FFmpeg protocol is ever asked
         with path.open("rb") as file, av.open(file, format="gif") as container:
@@ -187,9 +183,10 @@ def _screen_size(path: Path) -> tuple[int, int]:
 def _read_timing(path: Path, size: tuple[int, int]) -> tuple[list[int], int | None]:
     """Delays and repeat count; loads each frame, which finds files that are cut short."""
     delays: list[int] = []
+    most = limits.get_limits().max_gif_frames
     try:
         with Image.open(path, formats=["GIF"]) as image:
-            for i in range(MAX_GIF_FRAMES + 1):
+            for i in range(most + 1):
                 try:
                     image.seek(i)
                 except EOFError:
@@ -212,8 +209,10 @@ def _read_timing(path: Path, size: tuple[int, int]) -> tuple[list[int], int | No
         is_empty = isinstance(error, UnidentifiedImageError)
         reason = "no frames" if is_empty else str(error)
         raise MediaError(f"{path}: frame {len(delays)}: {reason}") from error
-    if not 0 < len(delays) <= MAX_GIF_FRAMES:
-        raise MediaError(f"{path}: {len(delays)} frames, of 1 to {MAX_GIF_FRAMES} allowed")
+    if not delays:
+        raise MediaError(f"{path}: no frames")
+    if len(delays) > most:
+        raise MediaError(f"{path}: more than {most} frames")
     return delays, repeat
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from einops import rearrange
 
-from fastvd import native
-from fastvd.media import limits
+from fastvd import limits, native
 
 Fit = Literal["crop", "pad", "stretch"]
 Resample = Literal["bilinear", "area"]
@@ -65,8 +64,9 @@ def make_view(
     if resample not in ("bilinear", "area"):
         raise ValueError(f"resample must be 'bilinear' or 'area', got {resample!r}")
     pair = (size, size) if isinstance(size, int | np.integer) else size
-    if pair is not None and (len(pair) != 2 or not all(1 <= s <= limits.MAX_SIDE for s in pair)):
-        raise ValueError(f"size must be 1 to {limits.MAX_SIDE} or (height, width), got {size}")
+    most = limits.get_limits().max_side
+    if pair is not None and (len(pair) != 2 or not all(1 <= s <= most for s in pair)):
+        raise ValueError(f"size must be 1 to {most} or (height, width), got {size}")
     if crop is not None and (len(crop) != 4 or min(crop[:2]) < 0 or min(crop[2:]) < 1):
         raise ValueError(f"crop must be (top, left, height, width) inside the frame, got {crop}")
     return View(pair and (int(pair[0]), int(pair[1])), crop, fit, resample, grey)  # type: ignore[arg-type]
@@ -88,9 +88,10 @@ def make_plan(view: View, height: int, width: int) -> Plan:
         return Plan(top, left, new_h, new_w, (new_h, new_w), 0, 0, view.size)
     canvas_h = max(h, _round_ratio(w * out_h, out_w))
     canvas_w = max(w, _round_ratio(h * out_w, out_h))
-    if max(canvas_h, canvas_w) > limits.MAX_SIDE:
+    most = limits.get_limits().max_side
+    if max(canvas_h, canvas_w) > most:
         padded = f"{h}x{w} padded to the aspect of {view.size} is {canvas_h}x{canvas_w}"
-        raise ValueError(f"{padded}: a side may have {limits.MAX_SIDE} pixels")
+        raise ValueError(f"{padded}: a side may have {most} pixels")
     pad_top, pad_left = (canvas_h - h) // 2, (canvas_w - w) // 2
     return Plan(top, left, h, w, (canvas_h, canvas_w), pad_top, pad_left, view.size)
 
@@ -134,6 +135,12 @@ def over_black(rgba: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Lay [..., 4] over black: [..., 3]."""
     wide = rgba.astype(np.uint16)
     return ((wide[..., :3] * wide[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def check_clip(view: View, frames: int, height: int, width: int) -> None:
+    """Raise ValueError if ``frames`` source frames of [height, width] make too large a clip."""
+    h, w = view.size or (view.crop or (0, 0, height, width))[2:]
+    limits.check_clip(frames, h, w, 1 if view.grey else 3)
 
 
 def check_path_plan(path: Path | str, view: View, height: int, width: int) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from fastvd import limits
 from fastvd.errors import MediaError
-from fastvd.media import limits
 from fastvd.media.gif import read_gif
-from fastvd.media.resize import View, check_path_plan, over_black, resize
+from fastvd.media.resize import View, check_clip, check_path_plan, over_black, resize
 
 Kind = Literal["folder", "image", "gif", "webp"]
 
@@ -74,6 +74,7 @@ def open_pictures(path: Path, kind: Kind) -> Pictures:
         inner = next((f for f in sorted(path.iterdir()) if f.is_dir() and frame_files(f)), None)
         hint = f"; {inner} does" if inner else ""
         raise MediaError(f"{path}: the folder holds no numbered .jpg or .png itself{hint}")
+    limits.check_frames(path, len(files))
     with _opened(files[0]) as image:
         codec = "png" if image.format == "PNG" else "mjpeg"
     height, width = _load_image(files[0]).shape[:2]
@@ -88,9 +89,11 @@ def read_pictures(
     """Frames number ``wanted``, as ``twin.read_video`` gives them."""
     pictures = open_pictures(path, kind)
     picked = limits.pick_frames(path, wanted, len(pictures.times), to_end=to_end)
+    check_clip(view, len(picked), *pictures.size)
     shown: dict[int, npt.NDArray[np.uint8]] = {}
     for i in sorted(set(picked)):
         shown[i] = _show(path, pictures.load(i), view)
+        # pictures of a folder may be larger than its first
         limits.check_clip(len(shown), *shown[i].shape)
     return stack_frames(path, [shown[i] for i in picked])
 
@@ -114,11 +117,13 @@ def _open_webp(path: Path) -> Pictures:
     frames, delays_s = [], []
     with _opened(path) as image:
         total = getattr(image, "n_frames", 1)
+        limits.check_frames(path, total)
         limits.check_clip(total, image.height, image.width, 3)
         for i in range(total):
             image.seek(i)
             frames.append(_flatten(image))
             delays_s.append(image.info.get("duration", 0) / 1000 or 1 / FOLDER_FPS)
+    limits.note_ratio(path, sum(frame.nbytes for frame in frames))
     ends = np.cumsum(delays_s)
     size = frames[0].shape[0], frames[0].shape[1]
     return Pictures(ends - delays_s, float(ends[-1]), size, "webp", frames.__getitem__)
@@ -126,7 +131,9 @@ def _open_webp(path: Path) -> Pictures:
 
 def _load_image(path: Path) -> npt.NDArray[np.uint8]:
     with _opened(path) as image:
-        return _flatten(ImageOps.exif_transpose(image))
+        frame = _flatten(ImageOps.exif_transpose(image))
+    limits.note_ratio(path, frame.nbytes)
+    return frame
 
 
 @contextmanager

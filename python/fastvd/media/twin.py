@@ -2,10 +2,11 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -13,9 +14,9 @@ import numpy.typing as npt
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
+from fastvd import limits
 from fastvd.errors import MediaError
-from fastvd.media import limits
-from fastvd.media.resize import View, check_path_plan, over_black, resize
+from fastvd.media.resize import View, check_clip, check_path_plan, over_black, resize
 from fastvd.media.still import stack_frames
 
 # accurate rounding, chroma brought to full size: within a level of the Rust core's conversion
@@ -26,6 +27,11 @@ FLAGS = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
+
+# an SDP file must not make FFmpeg open a socket and wait for packets
+_OPTIONS = {"protocol_whitelist": "none"}
+# sides of a frame in memory may be so much longer
+_PADDING = 128
 
 
 class Track(NamedTuple):
@@ -42,8 +48,8 @@ class Track(NamedTuple):
 def read_track(path: Path) -> Track:
     """Decode the whole file for its times and format."""
     pts: list[int] = []
-    with _opened(path) as (container, stream):
-        for frame in _frames(stream):
+    with _opened(path) as (container, stream, file):
+        for frame in _frames(stream, file):
             if not pts:
                 size, rotation = _shown(frame)
             # a frame without a time comes a tick after the one before
@@ -68,11 +74,13 @@ def read_video(
     shown: dict[int, npt.NDArray[np.uint8]] = {}
     numbers = wanted if isinstance(wanted, range) else set(wanted)
     last, count, reformatter = max(numbers), 0, VideoReformatter()
-    with _opened(path) as (_, stream):
-        for i, frame in enumerate(_frames(stream)):
+    with _opened(path) as (_, stream, file):
+        _check_clip(stream, wanted, last, view, to_end=to_end)
+        for i, frame in enumerate(_frames(stream, file)):
             count = i + 1
             if i in numbers:
                 shown[i] = resize(_to_rgb(path, frame, reformatter, view)[None], view)[0]
+                # the header may not say how many frames there are, or not the truth
                 limits.check_clip(len(shown), *shown[i].shape)
             if i == last:
                 break
@@ -80,18 +88,46 @@ def read_video(
     return stack_frames(path, [shown[i] for i in picked])
 
 
+class _File:
+    """A file that is read no more when no frame came of it for too long."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path = path
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+        self._since = time.monotonic()
+
+    def restart(self) -> None:
+        """Count the time from here on."""
+        self._since = time.monotonic()
+
+    def check_time(self) -> None:
+        """Raise MediaError after too long a time."""
+        most = limits.get_limits().open_timeout_s
+        if time.monotonic() - self._since > most:
+            raise MediaError(f"{self.path}: no frame within {most:g} s")
+
+    def read(self, size: int) -> bytes:
+        """Read on, for FFmpeg."""
+        self.check_time()
+        return self._read(size)
+
+
 @contextmanager
 def _opened(
     path: Path,
-) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
-    """The file and its best video stream."""
+) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream, _File]]:
+    """The file's container, its best video stream, and the file."""
     # a file object, so that no FFmpeg protocol is ever asked; opened by its number, so that FFmpeg
     # sees no suffix and judges by the content alone
-    with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(os.open(path, os.O_RDONLY), "rb") as opened:
+        file, most_s = _File(path, opened), limits.get_limits().open_timeout_s
         try:
-            with av.open(file, mode="r", metadata_errors="replace") as container:
-                yield container, _best_stream(path, container)
+            with av.open(
+                file, "r", options=_OPTIONS, metadata_errors="replace", timeout=most_s
+            ) as container:
+                yield container, _best_stream(path, container), file
         except av.error.FFmpegError as error:
+            file.check_time()
             raise MediaError(f"{path}: {error.strerror or error}") from error
 
 
@@ -103,14 +139,42 @@ def _best_stream(path: Path, container: av.container.InputContainer) -> av.video
         raise MediaError(f"{path}: FFmpeg has no decoder for the video")
     limits.check_frame(path, stream.codec_context.width, stream.codec_context.height)
     stream.codec_context.thread_count = 1
+    most = limits.get_limits()
+    # FFmpeg counts the padding of a decoder's blocks too
+    pixels = most.max_pixels + _PADDING * (2 * most.max_side + _PADDING)
+    stream.codec_context.options = {"max_pixels": str(min(pixels, (1 << 31) - 1))}
     return stream
 
 
-def _frames(stream: av.video.VideoStream) -> Iterator[av.VideoFrame]:
+def _check_clip(
+    stream: av.video.VideoStream, wanted: Sequence[int], last: int, view: View, *, to_end: bool
+) -> None:
+    """Raise ValueError for a clip that the header shows to be too large."""
+    count, num_frames = len(wanted), stream.frames
+    if to_end and isinstance(wanted, range):
+        count = len(range(wanted.start, min(wanted.stop, num_frames), wanted.step))
+    elif num_frames and last >= num_frames:
+        # too few frames are the worse fault
+        return
+    check_clip(view, count, stream.codec_context.height, stream.codec_context.width)
+
+
+def _frames(stream: av.video.VideoStream, file: _File) -> Iterator[av.VideoFrame]:
+    """All frames. Raises MediaError for one too many, one too large, and one too late."""
+    for count, frame in enumerate(_decoded(stream, file), start=1):
+        limits.check_frames(file.path, count)
+        limits.check_frame(file.path, frame.width, frame.height)
+        yield frame
+        file.restart()
+
+
+def _decoded(stream: av.video.VideoStream, file: _File) -> Iterator[av.VideoFrame]:
     try:
         for packet in stream.container.demux(stream):
+            file.check_time()
             yield from _decode(stream, packet)
     except av.error.FFmpegError:
+        file.check_time()
         # what can't be read any more ends the file
         yield from _decode(stream, None)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fastvd import native
+from fastvd import limits, native
 from fastvd.errors import MediaError
-from fastvd.media import limits, still, twin
+from fastvd.media import still, twin
 from fastvd.media.resize import Fit, Resample, View, make_view
 
 LARGEST = 1 << 31
@@ -104,7 +104,9 @@ def read_clip(
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    stop = start + (limits.MAX_FRAMES if frames is None else frames * stride)
+    # to the end: past the last frame that a file may have, so that one more is seen
+    most = limits.get_limits().max_frames
+    stop = start + (most + stride if frames is None else frames * stride)
     threads = threads or (len(os.sched_getaffinity(0)) if frames is None else 1)
     wanted = range(start, stop, stride)
     return _read(Path(path), wanted, view, to_end=frames is None, threads=threads)
@@ -201,9 +203,10 @@ def _track(path: Path) -> twin.Track:
     if kind is not None:
         pictures = still.open_pictures(path, kind)
         return twin.Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
-    if native.video_available:
-        return twin.Track(*native.core.probe_video(path))
-    return twin.read_track(path)
+    by_rust = native.video_available
+    track = twin.Track(*native.core.probe_video(path)) if by_rust else twin.read_track(path)
+    limits.note_ratio(path, len(track.times) * track.size[0] * track.size[1] * 3)
+    return track
 
 
 def _read(
@@ -213,8 +216,12 @@ def _read(
     if kind is not None:
         return still.read_pictures(path, kind, wanted, view, to_end=to_end)
     if not native.video_available:
-        return twin.read_video(path, wanted, view, to_end=to_end)
-    if isinstance(wanted, range):
+        clip = twin.read_video(path, wanted, view, to_end=to_end)
+    elif isinstance(wanted, range):
         frames = None if to_end else len(wanted)
-        return native.core.read_clip(path, wanted.start, frames, wanted.step, *view, threads)
-    return native.core.read_frames(path, list(wanted), *view)
+        clip = native.core.read_clip(path, wanted.start, frames, wanted.step, *view, threads)
+    else:
+        clip = native.core.read_frames(path, list(wanted), *view)
+    if view.size is None:
+        limits.note_ratio(path, clip.nbytes)
+    return clip

@@ -2,7 +2,7 @@
 //! resampling.
 
 use crate::clip::Clip;
-use crate::limits::{MAX_SIDE, clip_bytes};
+use crate::limits::{self, clip_bytes};
 use crate::resize::{Filter, Format, Resize, Rows, Scratch, Span};
 use crate::{Error, Result};
 
@@ -87,7 +87,7 @@ impl View {
     }
 
     /// The rows and columns that are shown of an upright source, whose sides are at most
-    /// [`MAX_SIDE`].
+    /// the limit.
     pub(crate) fn spans(&self, height: usize, width: usize) -> Result<[Span; 2]> {
         let whole = Rect {
             top: 0,
@@ -110,8 +110,9 @@ impl View {
             )));
         }
         let size = self.size.unwrap_or((part.height, part.width));
-        if size.0 == 0 || size.1 == 0 || size.0 > MAX_SIDE || size.1 > MAX_SIDE {
-            let text = format!("size must be 1 to {MAX_SIDE}, got {} x {}", size.0, size.1);
+        let most = limits::get().max_side;
+        if size.0 == 0 || size.1 == 0 || size.0 > most || size.1 > most {
+            let text = format!("size must be 1 to {most}, got {} x {}", size.0, size.1);
             return Err(Error::Argument(text));
         }
         let (part, canvas) = fit(self.fit, part, size)?;
@@ -208,10 +209,11 @@ fn fit(fit: Fit, part: Rect, size: (usize, usize)) -> Result<(Rect, (usize, usiz
         Fit::Pad => {
             let canvas_h = h.max(round_ratio(w * out_h, out_w));
             let canvas_w = w.max(round_ratio(h * out_w, out_h));
-            if canvas_h.max(canvas_w) > MAX_SIDE {
+            let most = limits::get().max_side;
+            if canvas_h.max(canvas_w) > most {
                 return Err(Error::Argument(format!(
                     "{h}x{w} padded to the aspect of {size:?} is {canvas_h}x{canvas_w}: \
-                     a side may have {MAX_SIDE} pixels"
+                     a side may have {most} pixels"
                 )));
             }
             Ok((part, (canvas_h, canvas_w)))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::ffmpeg::{Input, Packet, Settings};
-use crate::limits::MAX_FRAMES;
+use crate::limits::check_frames;
 use crate::source::stream::Stream;
 use crate::{Error, Result};
 
@@ -75,12 +75,7 @@ impl Index {
         while stream.next_frame()? {
             let next = index.times.last().map_or(0, |last| last + 1);
             index.times.push(stream.frame.pts().unwrap_or(next));
-            if index.times.len() > MAX_FRAMES {
-                return Err(Error::media(
-                    path,
-                    format!("has more than {MAX_FRAMES} frames"),
-                ));
-            }
+            check_frames(path, index.times.len())?;
         }
         index.last_duration = stream.last_shown.1;
         if index.times.is_empty() {

@@ -49,6 +49,7 @@ pub(crate) fn track_of(
     let identity = Identity::of(&meta);
     // a lock that a fork left held for ever must not stop us: then tables are made again
     if let Some(track) = try_lock(&TABLES).and_then(|tables| tables.find(path, &identity)) {
+        track.check(path)?;
         return Ok((identity, track));
     }
     let track = Arc::new(make()?);

@@ -6,10 +6,10 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use crate::Result;
 use crate::ffmpeg::{Facts, Input, Packet};
 use crate::index::{Index, Row};
-use crate::limits::MAX_FRAMES;
-use crate::{Error, Result};
+use crate::limits::{check_frame, check_frames};
 
 /// What is known of a file's video.
 #[derive(Debug, Default)]
@@ -54,6 +54,13 @@ impl Track {
         })
     }
 
+    /// Refuses what is above limits that were lowered since the file was read.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        let (width, height) = self.facts.coded_size();
+        check_frame(path, width, height)?;
+        check_frames(path, self.index.times.len())
+    }
+
     /// Opens the file again, by its header where that is enough; or goes back to the start of the
     /// `opened` one that was read.
     pub fn open(&self, path: &Path, opened: Option<Input>) -> Result<Input> {
@@ -61,6 +68,7 @@ impl Track {
         if let Some((mut input, start)) = opened.zip(start)
             && input.seek(start).is_ok()
         {
+            input.clock().restart();
             return Ok(input);
         }
         let is_enough = match self.is_header_enough.get() {
@@ -106,7 +114,7 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
         match input.read(&mut packet) {
             Ok(true) => {}
             Ok(false) => return Ok(Some(rows)),
-            Err(_) => return Ok(None),
+            Err(_) => return input.check_time().map(|()| None),
         }
         let Some(row) = Row::of(&packet) else {
             return Ok(None);
@@ -114,11 +122,9 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
         if packet.is_corrupt() || !is_one_frame(codec, packet.bytes()) {
             return Ok(None);
         }
-        if rows.len() >= MAX_FRAMES {
-            let reason = format!("has more than {MAX_FRAMES} frames");
-            return Err(Error::media(input.path(), reason));
-        }
         rows.push(row);
+        check_frames(input.path(), rows.len())?;
+        input.clock().restart();
     }
 }
 

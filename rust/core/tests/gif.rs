@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod limits;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -56,6 +58,7 @@ fn clip(pixels: usize, colors: u32) -> Vec<u8> {
 fn reopen(name: &str, bytes: &[u8]) -> fastvd_core::Result<GifFile> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, bytes).unwrap();
+    limits::set();
     GifFile::open(&path)
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod limits;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -23,6 +25,7 @@ fn numbers(len: usize, below: u32) -> Vec<usize> {
 fn reopen(name: &str, bytes: &[u8]) -> fastvd_core::Result<GifFile> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, bytes).unwrap();
+    limits::set();
     GifFile::open(&path)
 }
 
@@ -68,10 +71,11 @@ fn damaged_files_are_refused_or_read_but_never_hang() {
 
 #[test]
 fn claimed_pixels_without_data_cost_no_memory() {
-    // 64 megapixels in four bytes, in each of a thousand frames
-    let mut bytes = b"GIF89a\0\x20\x80\x1e\0\0\0".to_vec();
-    for _ in 0..10 {
-        bytes.extend(b",\0\0\0\0\0\x20\x80\x1e\0\x02\x02\x4c\x01\0");
+    // as many pixels as a GIF may have, in four bytes a frame
+    let side = (limits::MAX_SIDE as u16).to_le_bytes();
+    let mut bytes = [&b"GIF89a"[..], &side, &side, b"\0\0\0"].concat();
+    for _ in 0..limits::MAX_SQUARES {
+        bytes.extend([&b",\0\0\0\0"[..], &side, &side, b"\0\x02\x02\x4c\x01\0"].concat());
     }
     let error = reopen("claim.gif", &bytes)
         .and_then(|file| file.read(2))
@@ -79,32 +83,39 @@ fn claimed_pixels_without_data_cost_no_memory() {
     assert!(error.to_string().contains("frame 0"), "{error}");
 }
 
+/// A file of frames of one white pixel in the corner of a square canvas.
+fn dots(name: &str, side: usize, frames: usize) -> fastvd_core::Result<GifFile> {
+    let side = (side as u16).to_le_bytes();
+    let header = [&b"GIF89a"[..], &side, &side, b"\x80\0\0\0\0\0\xff\xff\xff"].concat();
+    let frame = b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0";
+    reopen(name, &[header, frame.repeat(frames)].concat())
+}
+
+#[test]
+fn side_is_limited() {
+    assert!(dots("side.gif", limits::MAX_SIDE, 1).is_ok());
+    let error = dots("side.gif", limits::MAX_SIDE + 1, 1).unwrap_err();
+    assert!(
+        error.to_string().contains("frame size 4097x4097"),
+        "{error}"
+    );
+}
+
 #[test]
 fn decoded_size_is_limited() {
-    // frames of one pixel on a canvas of 8192 x 4096: the 22nd would pass 2 GiB
-    let file = |frames: usize| {
-        let mut bytes = b"GIF89a\0\x20\0\x10\x80\0\0\0\0\0\xff\xff\xff".to_vec();
-        for _ in 0..frames {
-            bytes.extend(b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0");
-        }
-        reopen("large.gif", &bytes).unwrap()
-    };
-    let error = file(22).read(2).unwrap_err();
+    let read = |frames| dots("large.gif", limits::MAX_SIDE, frames).and_then(|file| file.read(2));
+    assert!(read(limits::MAX_SQUARES).is_ok());
+    let error = read(limits::MAX_SQUARES + 1).unwrap_err();
     assert!(error.to_string().contains("above the limit"), "{error}");
 }
 
 #[test]
 fn number_of_frames_is_limited() {
-    let file = |frames: usize| {
-        let mut bytes = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff".to_vec();
-        let frame = b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0";
-        bytes.extend(frame.repeat(frames));
-        reopen("frames.gif", &bytes)
-    };
-    let frames = file(100_000).unwrap().read(2).unwrap();
-    assert_eq!(frames, [255; 3].repeat(100_000));
-    let error = file(100_001).unwrap_err();
-    assert!(error.to_string().contains("more than 100000 frames"));
+    let file = |frames| dots("frames.gif", 1, frames);
+    let frames = file(limits::MAX_GIF_FRAMES).unwrap().read(2).unwrap();
+    assert_eq!(frames, [255; 3].repeat(limits::MAX_GIF_FRAMES));
+    let error = file(limits::MAX_GIF_FRAMES + 1).unwrap_err();
+    assert!(error.to_string().contains("more than 1000 frames"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Real videos, where FFmpeg and the shared files are there; the Python tests compare with PyAV.
 
+mod limits;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +33,7 @@ fn av_libs() -> Option<PathBuf> {
 /// A shared video; `None` where there is no FFmpeg or no such file.
 fn video(name: &str) -> Option<PathBuf> {
     ffmpeg::open(av_libs().as_deref()).ok()?;
+    limits::set();
     let path = root().join("../shared/data/video").join(name);
     path.is_file().then_some(path)
 }

@@ -5,15 +5,29 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use fastvd_core::gif::{ClipView, Options, PaletteScope, encode};
+use fastvd_core::gif::{ClipView, Dither, Options, PaletteScope, Quality, encode};
+use fastvd_core::limits::{self, Limits};
 use fastvd_core::source::gif::GifFile;
 use libfuzzer_sys::fuzz_target;
 
 static PATH: LazyLock<PathBuf> =
     LazyLock::new(|| PathBuf::from(format!("/dev/shm/fastvd-fuzz-{}.gif", std::process::id())));
 
+/// What the target writes is small.
+const LIMITS: Limits = Limits {
+    max_side: 24,
+    max_pixels: 24 * 24,
+    max_frames: usize::MAX,
+    max_clip_bytes: usize::MAX,
+    max_gif_frames: usize::MAX,
+    max_gif_bytes: usize::MAX,
+    open_timeout: Duration::MAX,
+};
+
 fuzz_target!(|data: &[u8]| {
+    limits::set(&LIMITS);
     let [height, width, colors, flags, pixels @ ..] = data else {
         return;
     };
@@ -22,9 +36,12 @@ fuzz_target!(|data: &[u8]| {
     let frames = pixels.len() / (height * width * channels);
     let pixels = &pixels[..frames * height * width * channels];
     let options = Options {
+        quality: Quality::Good,
         colors: usize::from(*colors) + 1,
-        dither: flags & 2 != 0,
+        dither: if flags & 2 == 0 { Dither::None } else { Dither::Diffusion },
         palette: if flags & 4 == 0 { PaletteScope::Global } else { PaletteScope::Local },
+        lossy: 0,
+        threads: 1,
         repeat: (flags & 8 != 0).then_some(u16::from(flags >> 4)),
     };
     let Ok(clip) = ClipView::new(pixels, [frames, height, width, channels]) else {
@@ -35,11 +52,11 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert!(fs::write(&*PATH, bytes).is_ok());
-    let (file, shown) = match GifFile::open(&PATH).and_then(|file| Ok((file.read()?, file))) {
+    let (file, shown) = match GifFile::open(&PATH).and_then(|file| Ok((file.read(1)?, file))) {
         Ok((shown, file)) => (file, shown),
         Err(error) => panic!("{error}"),
     };
-    assert_eq!((file.shape(), file.delays()), ([frames, height, width], &delays[..]));
+    assert_eq!((file.shape(), file.delays()), ([frames, height, width], delays));
     // of four channels transparent pixels take an entry and come back black
     let distinct: HashSet<[u8; 3]> = pixels.as_chunks().0.iter().copied().collect();
     if channels == 3 && distinct.len() <= options.colors {

@@ -5,6 +5,7 @@ mod batch;
 mod clip;
 mod error;
 mod gif;
+mod limits;
 
 use pyo3::prelude::*;
 
@@ -22,6 +23,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(clip::resize, m)?)?;
     m.add_function(wrap_pyfunction!(error::force_panic, m)?)?;
     m.add_function(wrap_pyfunction!(gif::decode_gif, m)?)?;
+    m.add_function(wrap_pyfunction!(limits::set_limits, m)?)?;
     m.add_class::<gif::GifEncoder>()?;
     Ok(())
 }

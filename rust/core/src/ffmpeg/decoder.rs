@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use super::handle::{Frame, Options, Packet};
+use super::handle::{Frame, Options, Packet, most_pixels};
 use super::input::Input;
 use super::layout::set;
 use super::library::Library;
@@ -83,7 +83,7 @@ impl Decoder {
             return Err(fail("no memory for a decoder".to_owned()));
         }
         let layout = &library.layout.decoder;
-        let mut options = Options::new(library, &[(c"max_pixels", c"64000000")]);
+        let mut options = Options::new(library, &[(c"max_pixels", &most_pixels())]);
         // SAFETY: context, parameters and codec belong together; the fields are set before opening
         let code = unsafe {
             let copied = (library.call.avcodec_parameters_to_context)(

@@ -1,6 +1,6 @@
 //! Owners of packets, frames and option lists: each frees what it holds.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::path::Path;
 use std::ptr;
 
@@ -10,7 +10,7 @@ use super::layout::{
     set,
 };
 use super::library::{Library, library};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 
 /// The opened FFmpeg, or why `path` can't be read without it.
 pub(super) fn library_for(path: &Path) -> Result<&'static Library> {
@@ -201,6 +201,17 @@ impl Drop for Frame {
         // SAFETY: the frame is ours, freed once
         unsafe { (self.library.call.av_frame_free)(&raw mut self.frame) };
     }
+}
+
+/// Sides of a frame in memory may be so much longer, for a decoder's blocks.
+const PADDING: usize = 128;
+
+/// The limit as FFmpeg's option `max_pixels` takes it, which counts the padding too.
+pub(super) fn most_pixels() -> CString {
+    let limits = limits::get();
+    let padding = PADDING * (2 * limits.max_side + PADDING);
+    let most = (limits.max_pixels + padding).min(c_int::MAX as usize);
+    CString::new(most.to_string()).unwrap_or_default()
 }
 
 /// An `AVDictionary` of options.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
 
+use super::clock::{Clock, interrupt};
 use super::facts::Facts;
-use super::handle::{Options, Packet, library_for};
+use super::handle::{Options, Packet, library_for, most_pixels};
 use super::io::FileIo;
 use super::layout::{FORMAT_NB_STREAMS, FORMAT_PB, FORMAT_STREAMS, get, set};
 use super::library::Library;
@@ -74,6 +75,16 @@ impl Input {
         // SAFETY: the context is fresh; on failure FFmpeg frees it and makes the pointer null
         let code = unsafe {
             set(input.context, FORMAT_PB, input.io.context());
+            let callback: unsafe extern "C" fn(*mut c_void) -> c_int = interrupt;
+            let on_wait = [
+                callback as *const c_void,
+                Arc::as_ptr(&input.io.clock).cast(),
+            ];
+            set(
+                input.context,
+                library.layout.format.interrupt_callback,
+                on_wait,
+            );
             let open = library.call.avformat_open_input;
             open(
                 &raw mut input.context,
@@ -87,7 +98,8 @@ impl Input {
     }
 
     fn look_into_streams(&mut self) -> Result<()> {
-        let limits = [(c"max_pixels", c"64000000"), (c"threads", c"1")];
+        let most = most_pixels();
+        let limits = [(c"max_pixels", most.as_c_str()), (c"threads", c"1")];
         let mut streams: Vec<Options> = (0..self.num_streams())
             .map(|_| Options::new(self.library, &limits))
             .collect();
@@ -113,6 +125,7 @@ impl Input {
 
     fn check(&self, code: c_int) -> Result<()> {
         if code < 0 {
+            self.check_time()?;
             return Err(Error::media(&self.path, self.library.error_text(code)));
         }
         Ok(())
@@ -123,12 +136,23 @@ impl Input {
         &self.path
     }
 
+    /// Since when no frame of it came.
+    pub fn clock(&self) -> &Clock {
+        &self.io.clock
+    }
+
+    /// The error for a file that gave no frame for too long.
+    pub fn check_time(&self) -> Result<()> {
+        self.io.clock.check(&self.path)
+    }
+
     /// Reads the next packet of the video; `false` at the end. The error is for a damaged file.
     pub fn read(&mut self, packet: &mut Packet) -> Result<bool> {
         loop {
             packet.clear();
             // SAFETY: context and packet are ours
             let code = unsafe { (self.library.call.av_read_frame)(self.context, packet.as_ptr()) };
+            self.check_time()?;
             if code == AVERROR_EOF {
                 return Ok(false);
             }

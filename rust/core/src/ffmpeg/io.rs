@@ -5,7 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::Arc;
 
+use super::clock::Clock;
 use super::layout::{IO_BUFFER, get};
 use super::library::Library;
 use crate::source::open_file;
@@ -14,6 +16,7 @@ use crate::{Error, Result};
 const BUFFER_BYTES: usize = 1 << 16;
 const AVERROR_EOF: c_int = -541_478_725;
 const AVERROR_EIO: c_int = -5;
+const AVERROR_EXIT: c_int = -1_414_092_869;
 const AVSEEK_SIZE: c_int = 65536;
 const AVSEEK_FORCE: c_int = 131_072;
 
@@ -21,6 +24,8 @@ const AVSEEK_FORCE: c_int = 131_072;
 pub(crate) struct FileIo {
     library: &'static Library,
     context: *mut c_void,
+    /// How long no frame came: no more is read when it is too long.
+    pub clock: Arc<Clock>,
     /// Boxed twice over: FFmpeg keeps the address of the inner one.
     _file: Box<Source>,
 }
@@ -30,16 +35,19 @@ struct Source {
     bytes: u64,
     /// Where the next read begins: the file's own position is shared with processes that fork.
     position: u64,
+    clock: Arc<Clock>,
 }
 
 impl FileIo {
     /// Opens the file for FFmpeg to read.
     pub fn open(library: &'static Library, path: &Path) -> Result<Self> {
         let (file, bytes) = open_file(path)?;
+        let clock = Arc::new(Clock::new());
         let mut source = Box::new(Source {
             file,
             bytes,
             position: 0,
+            clock: Arc::clone(&clock),
         });
         let opaque = ptr::from_mut(&mut *source).cast();
         // SAFETY: the buffer is from av_malloc, as avio_alloc_context wants it, and belongs to the
@@ -65,6 +73,7 @@ impl FileIo {
         Ok(Self {
             library,
             context,
+            clock,
             _file: source,
         })
     }
@@ -97,6 +106,9 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
             std::slice::from_raw_parts_mut(buffer, length),
         )
     };
+    if source.clock.is_late() {
+        return AVERROR_EXIT;
+    }
     loop {
         match source.file.read_at(buffer, source.position) {
             Ok(0) => return AVERROR_EOF,

@@ -11,10 +11,17 @@ pub(crate) struct Layout {
     pub avcodec: u32,
     pub avutil: u32,
     pub swscale: u32,
+    pub format: FormatLayout,
     pub stream: StreamLayout,
     pub parameters: ParametersLayout,
     pub decoder: DecoderLayout,
     pub frame: FrameLayout,
+}
+
+/// `AVFormatContext`.
+#[derive(Debug)]
+pub(crate) struct FormatLayout {
+    pub interrupt_callback: usize,
 }
 
 /// `AVStream`.
@@ -93,6 +100,12 @@ const PARAMETERS_FROM_61: ParametersLayout = ParametersLayout {
     video_delay: 120,
     side_data: Some((32, 40)),
 };
+const FORMAT_TO_60: FormatLayout = FormatLayout {
+    interrupt_callback: 200,
+};
+const FORMAT_FROM_61: FormatLayout = FormatLayout {
+    interrupt_callback: 216,
+};
 const STREAM_TO_59: StreamLayout = StreamLayout {
     codecpar: 208,
     time_base: 16,
@@ -121,6 +134,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 59,
         avutil: 57,
         swscale: 6,
+        format: FORMAT_TO_60,
         stream: STREAM_TO_59,
         parameters: PARAMETERS_TO_60,
         decoder: DecoderLayout {
@@ -134,6 +148,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 60,
         avutil: 58,
         swscale: 7,
+        format: FORMAT_TO_60,
         stream: STREAM_FROM_60,
         parameters: PARAMETERS_TO_60,
         decoder: DecoderLayout {
@@ -147,6 +162,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 61,
         avutil: 59,
         swscale: 8,
+        format: FORMAT_FROM_61,
         stream: STREAM_FROM_60,
         parameters: PARAMETERS_FROM_61,
         decoder: DecoderLayout {
@@ -167,6 +183,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 62,
         avutil: 60,
         swscale: 9,
+        format: FORMAT_FROM_61,
         stream: STREAM_FROM_60,
         parameters: PARAMETERS_FROM_61,
         decoder: DecoderLayout {

@@ -1,5 +1,6 @@
 //! The only place that knows FFmpeg: finds it at run time, and owns what it hands out.
 
+mod clock;
 mod decoder;
 mod facts;
 mod handle;

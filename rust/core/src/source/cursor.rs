@@ -50,6 +50,7 @@ impl<'a> Cursor<'a> {
 
     /// At the place where an earlier read ended, if frame `first` is not before it.
     pub fn kept(video: Open, index: &'a Index, first: usize) -> Self {
+        video.stream.input.clock().restart();
         Self {
             stream: video.stream,
             index,

@@ -56,6 +56,7 @@ impl Stream {
             match self.decoder.receive(&mut self.frame) {
                 Received::Frame => {
                     self.damaged_in_a_row = 0;
+                    self.input.clock().restart();
                     let (width, height) = self.frame.size();
                     check_frame(self.input.path(), width, height)?;
                     return Ok(true);
@@ -72,6 +73,7 @@ impl Stream {
                     }
                     // what can't be read any more ends the file
                     let is_packet = self.input.read(&mut self.packet).unwrap_or(false);
+                    self.input.check_time()?;
                     self.is_fed = !is_packet;
                     if let Some(pts) = self.packet.pts().filter(|_| is_packet) {
                         self.last_shown = self.last_shown.max((pts, self.packet.duration()));
@@ -101,6 +103,7 @@ impl Stream {
             // containers without an index may land behind: read all packets from the start
             self.input = Input::open(self.input.path())?;
             if !self.find(entry) {
+                self.input.check_time()?;
                 return Ok(false);
             }
         }
@@ -138,6 +141,7 @@ impl Stream {
     /// Reads packets up to the entry; `false` if they go past it.
     fn find(&mut self, entry: Entry) -> bool {
         while self.input.read(&mut self.packet).unwrap_or(false) {
+            self.input.clock().restart();
             if self.is_at(entry) {
                 return true;
             }
