@@ -44,9 +44,11 @@ pub(super) fn blocks(length: usize, block: usize) -> impl Iterator<Item = usize>
 }
 
 /// A weight for each of two rows, over and over.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn pair(weights: &[i16]) -> __m256i {
-    let [first, second] = [0, 1].map(|i| weights.get(i).copied().unwrap_or(0) as u16);
+    let first = weights.first().copied().unwrap_or(0) as u16;
+    let second = weights.get(1).copied().unwrap_or(0) as u16;
     _mm256_set1_epi32((u32::from(second) << 16 | u32::from(first)) as i32)
 }
 
