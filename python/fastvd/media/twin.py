@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -17,6 +16,7 @@ from fastvd.errors import MediaError
 from fastvd.media import limits
 from fastvd.media.resize import View, check_path_plan, over_black, resize
 from fastvd.media.still import stack_frames
+from fastvd.media.track import Track
 
 # accurate rounding, chroma brought to full size: within a level of the Rust core's conversion
 FLAGS = (
@@ -26,17 +26,6 @@ FLAGS = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
-
-
-class Track(NamedTuple):
-    """What a full decode of a file's best video stream tells."""
-
-    times: npt.NDArray[np.float64]  # seconds, first = 0
-    end: float  # when the last frame's time is over, in seconds
-    size: tuple[int, int]  # height, width as shown
-    rotation: int  # degrees clockwise
-    codec: str
-    has_audio: bool
 
 
 def read_track(path: Path) -> Track:

@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from fastvd import native
 from fastvd.errors import MediaError
-from fastvd.media import limits, still, twin
+from fastvd.media import limits, still
+from fastvd.media.pyav import needed_for
 from fastvd.media.resize import Fit, Resample, View, make_view
+from fastvd.media.track import Track
 
 LARGEST = 1 << 31
 """Above every frame number and stride."""
@@ -196,13 +198,15 @@ def clip_at(
     return read_frames(path, numbers.tolist(), **view)  # type: ignore[arg-type]
 
 
-def _track(path: Path) -> twin.Track:
+def _track(path: Path) -> Track:
     kind = still.picture_kind(path)
     if kind is not None:
         pictures = still.open_pictures(path, kind)
-        return twin.Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
+        return Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
     if native.video_available:
-        return twin.Track(*native.core.probe_video(path))
+        return Track(*native.core.probe_video(path))
+    with needed_for(path):
+        from fastvd.media import twin
     return twin.read_track(path)
 
 
@@ -213,6 +217,8 @@ def _read(
     if kind is not None:
         return still.read_pictures(path, kind, wanted, view, to_end=to_end)
     if not native.video_available:
+        with needed_for(path):
+            from fastvd.media import twin
         return twin.read_video(path, wanted, view, to_end=to_end)
     if isinstance(wanted, range):
         frames = None if to_end else len(wanted)
