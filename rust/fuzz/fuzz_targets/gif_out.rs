@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use fastvd_core::gif::{ClipView, Options, PaletteScope, encode};
+use fastvd_core::gif::{ClipView, Dither, Options, PaletteScope, Quality, encode};
 use fastvd_core::source::gif::GifFile;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,18 +15,31 @@ static PATH: LazyLock<PathBuf> =
     LazyLock::new(|| PathBuf::from(format!("/dev/shm/fastvd-fuzz-{}.gif", std::process::id())));
 
 fuzz_target!(|data: &[u8]| {
-    let [height, width, colors, flags, pixels @ ..] = data else {
+    let [height, width, colors, flags, choices, lossy, pixels @ ..] = data else {
         return;
     };
     let (height, width) = (usize::from(height % 24) + 1, usize::from(width % 24) + 1);
-    let channels = if flags & 1 == 0 { 3 } else { 4 };
+    let channels = [3, 4, 1, 3][usize::from(flags & 3)];
     let frames = pixels.len() / (height * width * channels);
     let pixels = &pixels[..frames * height * width * channels];
     let options = Options {
+        quality: [Quality::Fast, Quality::Good, Quality::Best][usize::from(choices % 3)],
         colors: usize::from(*colors) + 1,
-        dither: flags & 2 != 0,
-        palette: if flags & 4 == 0 { PaletteScope::Global } else { PaletteScope::Local },
+        dither: [
+            Dither::None,
+            Dither::Diffusion,
+            Dither::Ordered,
+            Dither::BlueNoise,
+        ][usize::from(choices / 3 % 4)],
+        palette: [
+            PaletteScope::Global,
+            PaletteScope::Scene,
+            PaletteScope::Local,
+        ][usize::from(choices / 12 % 3)],
+        // half of all files keep every pixel that fits
+        lossy: lossy.saturating_sub(127),
         repeat: (flags & 8 != 0).then_some(u16::from(flags >> 4)),
+        threads: 1 + usize::from(choices / 36 % 3),
     };
     let Ok(clip) = ClipView::new(pixels, [frames, height, width, channels]) else {
         return;
@@ -39,10 +53,16 @@ fuzz_target!(|data: &[u8]| {
         Ok((shown, file)) => (file, shown),
         Err(error) => panic!("{error}"),
     };
-    assert_eq!((file.shape(), file.delays()), ([frames, height, width], &delays[..]));
+    assert_eq!(
+        (file.shape(), file.delays()),
+        ([frames, height, width], &delays[..])
+    );
     // of four channels transparent pixels take an entry and come back black
-    let distinct: HashSet<[u8; 3]> = pixels.as_chunks().0.iter().copied().collect();
-    if channels == 3 && distinct.len() <= options.colors {
-        assert_eq!(shown, pixels);
+    let distinct: HashSet<&[u8]> = pixels.chunks_exact(channels).collect();
+    if channels != 4 && options.lossy == 0 && distinct.len() <= options.colors {
+        let wanted = pixels
+            .iter()
+            .flat_map(|level| iter::repeat_n(*level, 3 / channels));
+        assert!(shown.iter().copied().eq(wanted));
     }
 });
