@@ -49,13 +49,14 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert!(fs::write(&*PATH, bytes).is_ok());
-    let (file, shown) = match GifFile::open(&PATH).and_then(|file| Ok((file.read()?, file))) {
-        Ok((shown, file)) => (file, shown),
-        Err(error) => panic!("{error}"),
-    };
+    let (file, shown) =
+        match GifFile::open(&PATH).and_then(|file| Ok((file.read(options.threads)?, file))) {
+            Ok((shown, file)) => (file, shown),
+            Err(error) => panic!("{error}"),
+        };
     assert_eq!(
         (file.shape(), file.delays()),
-        ([frames, height, width], &delays[..])
+        ([frames, height, width], delays.clone())
     );
     // of four channels transparent pixels take an entry and come back black
     let distinct: HashSet<&[u8]> = pixels.chunks_exact(channels).collect();
