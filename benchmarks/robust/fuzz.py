@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fastvd.media.gif import write_gif
+from robust.seeds import moving_frames
+
 ROOT = Path(__file__).parents[2]
 CARGO = ("cargo", "+nightly", "fuzz")
 FOLDER = ("--fuzz-dir", "rust/fuzz")
@@ -19,6 +22,7 @@ def fuzz_all(*, seconds: int, seed: int) -> Iterator[dict[str, Any]]:
     build = subprocess.run([*CARGO, "build", *FOLDER], cwd=ROOT, capture_output=True, text=True)
     if build.returncode != 0:
         raise SystemExit(build.stderr)
+    sow_gifs(ROOT / "rust" / "fuzz" / "corpus" / "gif_in")
     listed = subprocess.run(
         [*CARGO, "list", *FOLDER], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -37,3 +41,14 @@ def fuzz_all(*, seconds: int, seed: int) -> Iterator[dict[str, Any]]:
             "coverage": int(coverage[-1]) if coverage else 0,
             "sanitizer": "address, leak",
         }
+
+
+def sow_gifs(corpus: Path) -> None:
+    """Small sound GIFs to start from: chance alone takes long to get past a header."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    frames = moving_frames(3, height=5, width=7)
+    for palette in ("global", "local"):
+        write_gif(corpus / f"{palette}.gif", frames, fps=10, colors=8, palette=palette)
+    clear = frames.repeat(2, axis=0)
+    clear[1:4, 1:3] = 0
+    write_gif(corpus / "still.gif", clear, fps=10, loop=2, colors=4)
