@@ -127,7 +127,8 @@ def memory_checks(folder: Path, videos: Path) -> Iterator[Record]:
     for row in memcheck.check_tests(folder):
         yield {"case": f"R6 valgrind, tests {row.pop('program')}", **row}
     real = sorted(path for path in videos.iterdir() if path.suffix in VIDEO_SUFFIXES)
-    yield {"case": "R6 valgrind, extension", **memcheck.check_calls(folder, real)}
+    for row in memcheck.check_calls(folder, real):
+        yield {"case": f"R6 valgrind, extension, {row.pop('called')}", **row}
 
 
 def in_browser(folder: Path, videos: Path) -> Iterator[Record]:

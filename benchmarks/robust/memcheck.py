@@ -53,12 +53,16 @@ def check_tests(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"program": name, "tests": int(answer[0]) if answer else 0, **counts}
 
 
-def check_calls(folder: Path, videos: Sequence[Path]) -> dict[str, Any]:
-    """The extension, called by Python in all ways."""
-    command = [sys.executable, str(HERE / "native_calls.py"), str(folder), *map(str, videos)]
-    counts = _check(folder / "calls.xml", command, cwd=folder)
-    answer = counts.pop("output").splitlines()
-    return {"files": len(videos), **(json.loads(answer[-1]) if answer else {}), **counts}
+def check_calls(folder: Path, videos: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The extension, called by Python in all ways: for each video, then for pictures."""
+    for video in [*videos, None]:
+        name = video.name if video else "pictures"
+        place = folder / f"calls-{name}"
+        place.mkdir()
+        command = [sys.executable, str(HERE / "native_calls.py"), str(place), str(video or "")]
+        counts = _check(place / "report.xml", command, cwd=place)
+        answer = counts.pop("output").splitlines()
+        yield {"called": name, **(json.loads(answer[-1]) if answer else {}), **counts}
 
 
 def check_by_miri() -> Iterator[dict[str, Any]]:
@@ -89,6 +93,9 @@ def _check(report: Path, command: Sequence[str], *, cwd: Path) -> dict[str, Any]
         [*VALGRIND, f"--xml-file={report}", *command],
         cwd=cwd, env=env, capture_output=True, text=True,
     )  # fmt: skip
+    if done.returncode != 0:
+        print(done.stderr[-2000:], file=sys.stderr)
+        return {"exit_status": done.returncode, "output": ""}
     errors = ElementTree.parse(report).getroot().findall("error")
     ours = [error for error in errors if _is_ours(error)]
     wrong = [error for error in ours if error.findtext("kind") != "Leak_PossiblyLost"]
