@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sets up fastvd from a clone, then runs it: ``x.py setup``, ``x.py demo``, ``x.py test``.
+"""Sets up fastvd from a clone, then runs it: ``x.py setup``, ``demo``, ``test`` and ``wheel``.
 
 Standard library only. Everything lands in ``.venv`` beside this file; nothing else is touched.
 """
@@ -44,11 +44,14 @@ def main() -> int:
     demo.add_argument("videos", nargs="?", help="a video or a folder (default: moving shapes)")
     test = commands.add_parser("test", help="set up, then cargo test and pytest")
     test.add_argument("pytest_args", nargs="*", help="passed on to pytest, after --")
+    commands.add_parser("wheel", help="set up, then build the wheel for any Linux into dist/")
     args = parser.parse_args()
 
     has_rust = setup()
     if args.command == "test":
         return run_tests(has_rust, args.pytest_args)
+    if args.command == "wheel":
+        build_wheel(has_rust)
     if args.command == "demo":
         videos = [str(Path(args.videos).absolute())] if args.videos else []
         command = [str(PYTHON), "-m", "fastvd.cli", "demo", *videos, "--out", str(ROOT / "out")]
@@ -119,6 +122,18 @@ def install_without_rust() -> None:
     script = BIN / "fastvd"
     script.write_text(f"#!{PYTHON}\nfrom fastvd.cli import main\n\nraise SystemExit(main())\n")
     script.chmod(0o755)
+
+
+def build_wheel(has_rust: bool) -> None:
+    """Build the wheel against an old glibc, as old as PyTorch's and PyAV's, whatever is here."""
+    if not has_rust:
+        fail("a wheel takes a Rust compiler and a C linker")
+    uv: list[str | Path] = [BIN / "uv", "pip", "install", "--quiet", "--python", PYTHON]
+    group = ["--group", "release", "-c", "constraints.txt"]
+    run([*uv, *group], "installing the linker (zig)")
+    say("building the wheel into dist/")
+    options = ["--zig", "--compatibility", "manylinux_2_28", "--out", "dist", "--quiet"]
+    run([BIN / "maturin", "build", "--release", *options], "building the wheel")
 
 
 def run_tests(has_rust: bool, pytest_args: list[str]) -> int:

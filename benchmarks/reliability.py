@@ -1,8 +1,9 @@
 """Takes the figures of reliability and keeps them in ``results/reliability.json``.
 
-``python benchmarks/reliability.py --videos FOLDER R1 R4 R5 ffmpegs`` takes the named figures (all
-if none is named), each as "n of N" with its seed; a file on which a reader fails is kept in
-``tests/reliability/files``, where the tests read it from then on.
+``python benchmarks/reliability.py --videos FOLDER R1 R4 R5 ffmpegs`` takes the named figures, each
+as "n of N" with its seed; without names those that need nothing but fastvd. R2 is fuzzing, R6
+memory under valgrind, miri and R17 GIFs in a browser: ``robust/`` says what each needs. A
+file on which a reader fails is kept in ``tests/reliability/files``, where the tests read it.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from report import write_records
-from robust import ffmpegs
+from robust import browser, ffmpegs, fuzz, memcheck
 from robust.damage import damage
 from robust.exact import check_file
 from robust.oddities import make_oddities
@@ -121,10 +122,34 @@ def versions(folder: Path, videos: Path) -> Iterator[Record]:
         yield {"case": f"FFmpeg {major}", **found}
 
 
+def memory_checks(folder: Path, videos: Path) -> Iterator[Record]:
+    """R6: the Rust tests and the extension under valgrind."""
+    for row in memcheck.check_tests(folder):
+        yield {"case": f"R6 valgrind, tests {row.pop('program')}", **row}
+    real = sorted(path for path in videos.iterdir() if path.suffix in VIDEO_SUFFIXES)
+    for row in memcheck.check_calls(folder, real):
+        yield {"case": f"R6 valgrind, extension, {row.pop('called')}", **row}
+
+
+def in_browser(folder: Path, videos: Path) -> Iterator[Record]:
+    """R17: GIFs in Chromium."""
+    rows = list(browser.compare_all(folder, sorted(videos.glob("*.gif"))))
+    wrong = [row for row in rows if "error" in row or any(row[key] for key in browser.FAULTS)]
+    for row in wrong:
+        print(row, flush=True)
+    yield {
+        "case": "R17 browser",
+        "of": len(rows),
+        "alike": len(rows) - len(wrong),
+        "frames": sum(row.get("frames", 0) for row in rows),
+        "browser": browser.browser_version(),
+    }
+
+
 def main() -> None:
     """Take figures and write each down as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("figures", nargs="*", help="R1, R4, R5, ffmpegs")
+    parser.add_argument("figures", nargs="*", help="R1, R2, R4, R5, R6, R17, ffmpegs, miri")
     parser.add_argument("--videos", type=Path, required=True, help="folder of real videos")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=1000, help="damaged files a format, reads")
@@ -139,8 +164,19 @@ def main() -> None:
             "R5": lambda: memory(folder, 5 * count),
             "ffmpegs": lambda: versions(folder, videos),
         }
+        more = {
+            "R2": lambda: (
+                {"case": f"R2 {row.pop('target')}", **row}
+                for row in fuzz.fuzz_all(seconds=60, seed=seed)
+            ),
+            "R6": lambda: memory_checks(folder, videos),
+            "R17": lambda: in_browser(folder, videos),
+            "miri": lambda: (
+                {"case": f"R6 Miri {row.pop('case')}", **row} for row in memcheck.check_by_miri()
+            ),
+        }
         for figure in options.figures or figures:
-            for record in figures[figure]():
+            for record in (figures | more)[figure]():
                 print(record, flush=True)
                 record |= {"suite": "reliability", "seed": seed}
                 write_records([record], packages=["av", "numpy", "pillow"], name="reliability")

@@ -73,3 +73,8 @@ def test_other_kind_of_install_forgets_the_first(x):
     for name in ("rust", "no-rust", "rust"):
         x.once(name, "a", lambda: done.append(1))
     assert len(done) == 3
+
+
+def test_wheel_takes_rust(x):
+    with pytest.raises(SystemExit, match="a wheel takes a Rust compiler and a C linker"):
+        x.build_wheel(has_rust=False)

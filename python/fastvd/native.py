@@ -30,9 +30,11 @@ def _open_video() -> bool:
         return False
     reason = core.open_ffmpeg(_av_libs())
     if reason is not None:
-        logging.getLogger(__name__).warning("videos are read by PyAV: %s", reason)
+        has_av = importlib.util.find_spec("av") is not None
+        how = "are read by PyAV" if has_av else "can't be read, try pip install av"
+        logging.getLogger(__name__).warning("videos %s: %s", how, reason)
     return reason is None
 
 
 video_available: bool = _open_video()
-"""Whether the Rust core could open FFmpeg's libraries; if not, videos are read by PyAV."""
+"""Whether the Rust core could open FFmpeg's libraries; if not, PyAV, if there, reads videos."""

@@ -3,12 +3,19 @@
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from fastvd.data.clips import ClipDataset, ClipSource
+from fastvd.data.config import ClipConfig
+from fastvd.data.loader import Batch
 
 
 def write_images(folder: Path, frames: np.ndarray) -> Path:
@@ -38,6 +45,35 @@ def folder(
     write_images(folder / "still", counting_frames(8))
     (folder / "captions.txt").write_text("a wall that grows brighter")
     return folder
+
+
+@pytest.fixture(scope="session")
+def config() -> ClipConfig:
+    """Clips of five frames, two apart."""
+    return ClipConfig(frames=5, stride=2, size=8)
+
+
+@pytest.fixture
+def clips(folder: Path, config: ClipConfig) -> ClipDataset:
+    """Six clips an epoch: four of 2.mp4, two of 10.mp4."""
+    return ClipDataset([folder / "2.mp4", folder / "10.mp4"], config, seed=1)
+
+
+@pytest.fixture(scope="session")
+def sources() -> Callable[[Iterable[Batch]], list[tuple[ClipSource, ...]]]:
+    """``sources(batches)``: where the clips of each batch come from."""
+    return lambda batches: [tuple(batch.source) for batch in batches]
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """``run(script)`` in a Python of its own, where a warning is an error."""
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    return run
 
 
 @pytest.fixture

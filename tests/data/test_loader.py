@@ -12,26 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from fastvd.data.clips import ClipConfig, ClipDataset
+from fastvd.data.clips import ClipDataset
 from fastvd.data.loader import ClipLoader
 from fastvd.data.transforms import to_frames
 from fastvd.errors import MediaError
 
-# six clips an epoch: four of 2.mp4, two of 10.mp4
-CONFIG = ClipConfig(frames=5, stride=2, size=8)
-
-
-@pytest.fixture
-def clips(folder) -> ClipDataset:
-    return ClipDataset([folder / "2.mp4", folder / "10.mp4"], CONFIG, seed=1)
-
 
 def our_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("fastvd-clips")]
-
-
-def sources(batches) -> list[tuple]:
-    return [tuple(batch.source) for batch in batches]
 
 
 def break_clip(clips: ClipDataset, at: tuple[int, int]) -> None:
@@ -60,7 +48,7 @@ def test_batches_hold_the_clips_of_the_epoch_in_order(clips, workers):
             assert np.array_equal(frames[j], clip)
 
 
-def test_loops_go_through_the_epochs(clips):
+def test_loops_go_through_the_epochs(clips, sources):
     loader = ClipLoader(clips, batch_size=3, workers=1)
     first, second = sources(loader), sources(loader)
     assert loader.epoch == 2
@@ -75,7 +63,7 @@ def test_loop_begins_at_the_epoch_of_the_dataset(clips):
     assert next(iter(ClipLoader(clips, batch_size=1))).source == [clips.source(4, 0)]
 
 
-def test_loop_yields_whole_batches(clips):
+def test_loop_yields_whole_batches(clips, sources):
     loader = ClipLoader(clips, batch_size=4, workers=2)
     assert len(loader) == 1
     assert sources(loader) == [tuple(clips.source(0, j) for j in range(4))]

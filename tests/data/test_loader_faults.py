@@ -16,37 +16,25 @@ from fastvd.data.clips import ClipConfig, ClipDataset
 from fastvd.data.loader import ClipLoader
 from fastvd.errors import MediaError
 
-CONFIG = ClipConfig(frames=5, stride=2, size=8)
-
 
 @pytest.fixture
-def clips(folder) -> ClipDataset:
-    """Six clips an epoch: four of 2.mp4, two of 10.mp4."""
-    return ClipDataset([folder / "2.mp4", folder / "10.mp4"], CONFIG, seed=1)
+def lossy(folder, tmp_path, config):
+    """``lossy(on_error)``: six clips an epoch, of which the two of 10.mp4 can't be read."""
 
+    def make(on_error, **options) -> ClipDataset:
+        copy = shutil.copytree(folder, tmp_path / "videos", dirs_exist_ok=True)
+        paths = [copy / "2.mp4", copy / "10.mp4"]
+        clips = ClipDataset(paths, config, seed=1, on_error=on_error, **options)
+        paths[1].write_bytes(b"\0" * paths[1].stat().st_size)
+        return clips
 
-def sources(batches) -> list[tuple]:
-    return [tuple(batch.source) for batch in batches]
-
-
-def run(script: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def lossy(folder, tmp_path, on_error, **options) -> ClipDataset:
-    """Six clips an epoch, of which the two of 10.mp4 can't be read."""
-    copy = shutil.copytree(folder, tmp_path / "videos", dirs_exist_ok=True)
-    paths = [copy / "2.mp4", copy / "10.mp4"]
-    clips = ClipDataset(paths, CONFIG, seed=1, on_error=on_error, **options)
-    paths[1].write_bytes(b"\0" * paths[1].stat().st_size)
-    return clips
+    return make
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_skipped_clips_leave_their_batches_smaller(folder, tmp_path, workers, clips):
+def test_skipped_clips_leave_their_batches_smaller(workers, clips, lossy):
     bad = [i for i in range(6) if clips.source(0, i).path.endswith("10.mp4")]
-    skipping = lossy(folder, tmp_path, "skip")
+    skipping = lossy("skip")
     loader = ClipLoader(skipping, batch_size=3, workers=workers, output="numpy")
     for batch in loader:
         rows = range(3 * batch.number, 3 * batch.number + 3)
@@ -61,23 +49,23 @@ def test_skipped_clips_leave_their_batches_smaller(folder, tmp_path, workers, cl
     assert [batch.number for batch in loader] == [i for i in range(6) if i not in bad]
 
 
-def test_replaced_clips_keep_the_batches_whole(folder, tmp_path):
-    replacing = lossy(folder, tmp_path, "replace")
+def test_replaced_clips_keep_the_batches_whole(lossy):
+    replacing = lossy("replace")
     batches = list(ClipLoader(replacing, batch_size=3, output="numpy"))
     assert [len(batch.clip) for batch in batches] == [3, 3]
     assert all(s.path.endswith("2.mp4") for batch in batches for s in batch.source)
     assert sum(len({error.index for error in batch.errors}) for batch in batches) == 2
 
 
-def test_error_policy_raises_at_the_batch(folder, tmp_path):
-    loader = ClipLoader(lossy(folder, tmp_path, "error"), batch_size=6, output="numpy")
+def test_error_policy_raises_at_the_batch(lossy):
+    loader = ClipLoader(lossy("error"), batch_size=6, output="numpy")
     with pytest.raises(MediaError, match=r"10\.mp4"):
         next(iter(loader))
 
 
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
-def test_too_many_bad_files_end_it(folder, tmp_path, on_error):
-    clips = lossy(folder, tmp_path, on_error, max_bad=0.4)
+def test_too_many_bad_files_end_it(on_error, lossy):
+    clips = lossy(on_error, max_bad=0.4)
     with pytest.raises(MediaError, match=r"1 of 2 videos can't be read, max_bad=0\.4 allows 0"):
         list(ClipLoader(clips, batch_size=3, output="numpy"))
 
@@ -136,10 +124,10 @@ def test_interrupt_during_a_stuck_read(folder, tmp_path, make_stuck):
 
 
 @pytest.mark.parametrize("cache", [None, "memory", "folder"])
-def test_64_threads_share_one_loader_and_one_stream(folder, tmp_path, cache):
+def test_64_threads_share_one_loader_and_one_stream(folder, tmp_path, cache, config):
     paths = [folder / "2.mp4", folder / "10.mp4"]
     place = tmp_path if cache == "folder" else cache
-    clips = ClipDataset(paths, CONFIG, seed=1, cache=place)
+    clips = ClipDataset(paths, config, seed=1, cache=place)
     loader = ClipLoader(clips, batch_size=2, workers=2, output="numpy")
     wanted = dict(enumerate(itertools.islice(loader.stream(), 128)))
     shared, seen, failures = loader.stream(), [], []
@@ -168,10 +156,10 @@ def test_64_threads_share_one_loader_and_one_stream(folder, tmp_path, cache):
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("cache", [None, "memory", "folder"])
-def test_loop_goes_on_after_a_fork(folder, tmp_path, cache):
+def test_loop_goes_on_after_a_fork(folder, tmp_path, cache, sources, config):
     place = tmp_path if cache == "folder" else cache
     paths = [folder / "2.mp4", folder / "10.mp4"]
-    clips = ClipDataset(paths, CONFIG, seed=1, cache=place)
+    clips = ClipDataset(paths, config, seed=1, cache=place)
     wanted = sources(itertools.islice(ClipLoader(clips, batch_size=2).stream(), 8))
     stream = ClipLoader(clips, batch_size=2, workers=3, output="numpy").stream()
     assert tuple(next(stream).source) == wanted[0]
@@ -190,7 +178,7 @@ def test_loop_goes_on_after_a_fork(folder, tmp_path, cache):
     assert sources(itertools.islice(stream, 7)) == wanted[1:]
 
 
-def test_loader_survives_pickling(clips):
+def test_loader_survives_pickling(clips, sources):
     loader = ClipLoader(clips, batch_size=2, output="numpy")
     copy = pickle.loads(pickle.dumps(loader))
     assert sources(copy) == sources(loader)
@@ -198,7 +186,9 @@ def test_loader_survives_pickling(clips):
 
 @pytest.mark.parametrize("workers", [0, 3])
 @pytest.mark.parametrize("cache", ["None", "'memory'", "folder"])
-def test_script_that_ends_while_decoding_leaves_cleanly(shared_videos, tmp_path, workers, cache):
+def test_script_that_ends_while_decoding_leaves_cleanly(
+    shared_videos, tmp_path, workers, cache, run
+):
     done = run(f"""
         import threading, time
         from fastvd.data import ClipConfig, ClipDataset, ClipLoader

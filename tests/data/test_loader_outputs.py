@@ -1,36 +1,16 @@
 import itertools
-import subprocess
-import sys
-import textwrap
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from fastvd.data.clips import ClipConfig, ClipDataset
+from fastvd.data.clips import ClipDataset
 from fastvd.data.loader import ClipLoader
 from fastvd.data.transforms import to_network_twin
 
-CONFIG = ClipConfig(frames=5, stride=2, size=8)
 
-
-@pytest.fixture
-def clips(folder) -> ClipDataset:
-    """Six clips an epoch: four of 2.mp4, two of 10.mp4."""
-    return ClipDataset([folder / "2.mp4", folder / "10.mp4"], CONFIG, seed=1)
-
-
-def sources(batches) -> list[tuple]:
-    return [tuple(batch.source) for batch in batches]
-
-
-def run(script: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def test_arrays_take_no_torch(folder):
+def test_arrays_take_no_torch(folder, run):
     done = run(f"""
         import sys
         import numpy as np
@@ -47,9 +27,9 @@ def test_arrays_take_no_torch(folder):
 
 @pytest.mark.parametrize("cache", [None, "memory"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_all_outputs_hold_the_same_clips(clips, folder, cache, workers):
+def test_all_outputs_hold_the_same_clips(clips, folder, cache, workers, config):
     paths = [folder / "2.mp4", folder / "10.mp4"]
-    same = ClipDataset(paths, CONFIG, seed=1, cache=cache)
+    same = ClipDataset(paths, config, seed=1, cache=cache)
     options = {"batch_size": 4, "workers": workers}
     for epoch in range(3):
         arrays = ClipLoader(same, output="numpy", **options).stream(epoch)
@@ -92,7 +72,7 @@ def test_batches_in_use_are_not_written_over(clips):
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_shards_share_the_order_out(clips, world):
+def test_shards_share_the_order_out(clips, world, sources):
     whole = sources(itertools.islice(ClipLoader(clips, batch_size=2).stream(), 12))
     for rank in range(world):
         loader = ClipLoader(clips, batch_size=2, shard=(rank, world))

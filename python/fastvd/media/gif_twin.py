@@ -7,9 +7,8 @@ covered otherwise than the other decoders.
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 from einops import rearrange
@@ -17,6 +16,10 @@ from PIL import GifImagePlugin, Image, UnidentifiedImageError
 
 from fastvd import limits
 from fastvd.errors import MediaError
+from fastvd.media.pyav import needed_for
+
+if TYPE_CHECKING:
+    import av
 
 _CLEAR = 1 << 24
 """A transparent pixel; opaque ones are 0x00RRGGBB."""
@@ -88,6 +91,8 @@ def decode(path: Path) -> tuple[npt.NDArray[np.uint8], list[int], int | None]:
     most = limits.get_limits().max_gif_bytes
     if total > most:
         raise MediaError(f"{path}: {total} bytes when decoded, above the limit of {most}")
+    with needed_for(path):
+        import av
     try:
         # a file object, so that no FFmpeg protocol is ever asked
         with path.open("rb") as file, av.open(file, format="gif") as container:
@@ -216,6 +221,6 @@ def _read_timing(path: Path, size: tuple[int, int]) -> tuple[list[int], int | No
     return delays, repeat
 
 
-def _over_black(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+def _over_black(frame: "av.VideoFrame") -> npt.NDArray[np.uint8]:
     pixels: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgba")
     return pixels[..., :3] * (pixels[..., 3:] > 0)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -18,6 +18,7 @@ from fastvd import limits
 from fastvd.errors import MediaError
 from fastvd.media.resize import View, check_clip, check_path_plan, over_black, resize
 from fastvd.media.still import stack_frames
+from fastvd.media.track import Track
 
 # accurate rounding, chroma brought to full size: within a level of the Rust core's conversion
 FLAGS = (
@@ -32,17 +33,6 @@ FLAGS = (
 _OPTIONS = {"protocol_whitelist": "none"}
 # sides of a frame in memory may be so much longer
 _PADDING = 128
-
-
-class Track(NamedTuple):
-    """What a full decode of a file's best video stream tells."""
-
-    times: npt.NDArray[np.float64]  # seconds, first = 0
-    end: float  # when the last frame's time is over, in seconds
-    size: tuple[int, int]  # height, width as shown
-    rotation: int  # degrees clockwise
-    codec: str
-    has_audio: bool
 
 
 def read_track(path: Path) -> Track:

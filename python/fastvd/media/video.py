@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from fastvd import limits, native
 from fastvd.errors import MediaError
-from fastvd.media import still, twin
+from fastvd.media import still
+from fastvd.media.pyav import needed_for
 from fastvd.media.resize import Fit, Resample, View, make_view
+from fastvd.media.track import Track
 
 LARGEST = 1 << 31
 """Above every frame number and stride."""
@@ -198,13 +200,17 @@ def clip_at(
     return read_frames(path, numbers.tolist(), **view)  # type: ignore[arg-type]
 
 
-def _track(path: Path) -> twin.Track:
+def _track(path: Path) -> Track:
     kind = still.picture_kind(path)
     if kind is not None:
         pictures = still.open_pictures(path, kind)
-        return twin.Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
-    by_rust = native.video_available
-    track = twin.Track(*native.core.probe_video(path)) if by_rust else twin.read_track(path)
+        return Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
+    if native.video_available:
+        track = Track(*native.core.probe_video(path))
+    else:
+        with needed_for(path):
+            from fastvd.media import twin
+        track = twin.read_track(path)
     limits.note_ratio(path, len(track.times) * track.size[0] * track.size[1] * 3)
     return track
 
@@ -216,6 +222,8 @@ def _read(
     if kind is not None:
         return still.read_pictures(path, kind, wanted, view, to_end=to_end)
     if not native.video_available:
+        with needed_for(path):
+            from fastvd.media import twin
         clip = twin.read_video(path, wanted, view, to_end=to_end)
     elif isinstance(wanted, range):
         frames = None if to_end else len(wanted)

@@ -2,14 +2,14 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from fastvd.media.gif import write_gif
+from fastvd.media.pyav import needed_for
 from fastvd.media.whole import (
     check_suffix,
     checked_clip,
@@ -18,6 +18,9 @@ from fastvd.media.whole import (
     ticks,
     whole_file,
 )
+
+if TYPE_CHECKING:
+    import av
 
 MAX_VIDEO_SIDE = 16384
 """What H.264 encoders accept."""
@@ -56,6 +59,9 @@ def write_video(
     _check_quality(quality)
     _check_side(clip, MAX_VIDEO_SIDE, "an mp4")
     even = np.pad(clip, [(0, 0), (0, clip.shape[1] % 2), (0, clip.shape[2] % 2), (0, 0)], "edge")
+    with needed_for(path):
+        import av
+        from av.video.reformatter import ColorRange, Colorspace
     with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
         options = {"crf": f"{51 - quality / 2:g}"}
         stream = container.add_stream("libx264", rate=rate, options=options)
@@ -121,7 +127,10 @@ def _image(frame: npt.NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
 
 
-def _yuv(frame: npt.NDArray[np.uint8]) -> av.VideoFrame:
+def _yuv(frame: npt.NDArray[np.uint8]) -> "av.VideoFrame":
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
     rgb = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
     return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
         format="yuv420p", dst_colorspace=Colorspace.SMPTE170M, dst_color_range=ColorRange.MPEG

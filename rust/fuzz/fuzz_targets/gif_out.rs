@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -28,21 +29,31 @@ const LIMITS: Limits = Limits {
 
 fuzz_target!(|data: &[u8]| {
     limits::set(&LIMITS);
-    let [height, width, colors, flags, pixels @ ..] = data else {
+    let [height, width, colors, flags, choices, lossy, pixels @ ..] = data else {
         return;
     };
     let (height, width) = (usize::from(height % 24) + 1, usize::from(width % 24) + 1);
-    let channels = if flags & 1 == 0 { 3 } else { 4 };
+    let channels = [3, 4, 1, 3][usize::from(flags & 3)];
     let frames = pixels.len() / (height * width * channels);
     let pixels = &pixels[..frames * height * width * channels];
     let options = Options {
-        quality: Quality::Good,
+        quality: [Quality::Fast, Quality::Good, Quality::Best][usize::from(choices % 3)],
         colors: usize::from(*colors) + 1,
-        dither: if flags & 2 == 0 { Dither::None } else { Dither::Diffusion },
-        palette: if flags & 4 == 0 { PaletteScope::Global } else { PaletteScope::Local },
-        lossy: 0,
-        threads: 1,
+        dither: [
+            Dither::None,
+            Dither::Diffusion,
+            Dither::Ordered,
+            Dither::BlueNoise,
+        ][usize::from(choices / 3 % 4)],
+        palette: [
+            PaletteScope::Global,
+            PaletteScope::Scene,
+            PaletteScope::Local,
+        ][usize::from(choices / 12 % 3)],
+        // half of all files keep every pixel that fits
+        lossy: lossy.saturating_sub(127),
         repeat: (flags & 8 != 0).then_some(u16::from(flags >> 4)),
+        threads: 1 + usize::from(choices / 36 % 3),
     };
     let Ok(clip) = ClipView::new(pixels, [frames, height, width, channels]) else {
         return;
@@ -52,14 +63,21 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert!(fs::write(&*PATH, bytes).is_ok());
-    let (file, shown) = match GifFile::open(&PATH).and_then(|file| Ok((file.read(1)?, file))) {
-        Ok((shown, file)) => (file, shown),
-        Err(error) => panic!("{error}"),
-    };
-    assert_eq!((file.shape(), file.delays()), ([frames, height, width], delays));
+    let (file, shown) =
+        match GifFile::open(&PATH).and_then(|file| Ok((file.read(options.threads)?, file))) {
+            Ok((shown, file)) => (file, shown),
+            Err(error) => panic!("{error}"),
+        };
+    assert_eq!(
+        (file.shape(), file.delays()),
+        ([frames, height, width], delays.clone())
+    );
     // of four channels transparent pixels take an entry and come back black
-    let distinct: HashSet<[u8; 3]> = pixels.as_chunks().0.iter().copied().collect();
-    if channels == 3 && distinct.len() <= options.colors {
-        assert_eq!(shown, pixels);
+    let distinct: HashSet<&[u8]> = pixels.chunks_exact(channels).collect();
+    if channels != 4 && options.lossy == 0 && distinct.len() <= options.colors {
+        let wanted = pixels
+            .iter()
+            .flat_map(|level| iter::repeat_n(*level, 3 / channels));
+        assert!(shown.iter().copied().eq(wanted));
     }
 });
