@@ -31,7 +31,7 @@ pub struct Rect {
 }
 
 /// How a source frame becomes a frame of a clip.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// Height and width of the output; `None` keeps those of the (cropped) source.
     pub size: Option<(usize, usize)>,

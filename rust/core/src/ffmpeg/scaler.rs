@@ -51,6 +51,9 @@ struct Context {
     context: *mut c_void,
 }
 
+// SAFETY: the context belongs to no thread, and `&mut` lets one thread use it at a time
+unsafe impl Send for Context {}
+
 impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: frees the context, which may be null

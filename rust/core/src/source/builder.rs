@@ -14,7 +14,6 @@ pub(crate) type Wish = (usize, usize);
 /// A clip, or a part of one, that fills up in the order in which frames are decoded.
 pub(crate) struct Builder<'a> {
     path: &'a Path,
-    view: &'a View,
     /// In rising order of the frames.
     wishes: &'a [Wish],
     /// Height and width of the clip's frames.
@@ -23,31 +22,46 @@ pub(crate) struct Builder<'a> {
     /// The place with which the pixels begin.
     first: usize,
     done: usize,
+    pub show: Show,
+}
+
+/// A view, and what was worked out and allocated to show frames by it, which goes on to the next clip.
+pub(crate) struct Show {
+    view: View,
     plan: Option<Plan>,
     scaler: Scaler,
     flat: Vec<u8>,
+}
+
+impl Show {
+    /// The one that is `kept`, if it is of this view.
+    pub fn new(view: &View, kept: Option<Self>) -> Self {
+        kept.filter(|show| show.view == *view).unwrap_or(Self {
+            view: *view,
+            plan: None,
+            scaler: Scaler::default(),
+            flat: Vec::new(),
+        })
+    }
 }
 
 impl<'a> Builder<'a> {
     /// Frames go to `pixels`, which begins with the first of their places.
     pub fn new(
         path: &'a Path,
-        view: &'a View,
+        show: Show,
         wishes: &'a [Wish],
         size: [usize; 2],
         pixels: &'a mut [u8],
     ) -> Self {
         Self {
             path,
-            view,
             wishes,
             size,
             pixels,
             first: wishes.iter().map(|(_, place)| *place).min().unwrap_or(0),
             done: 0,
-            plan: None,
-            scaler: Scaler::default(),
-            flat: Vec::new(),
+            show,
         }
     }
 
@@ -59,27 +73,24 @@ impl<'a> Builder<'a> {
     /// Takes the frame that was wanted next, for all its places.
     pub fn add(&mut self, stream: &Stream) -> Result<()> {
         let frame = &stream.frame;
+        let Show {
+            view,
+            plan,
+            scaler,
+            flat,
+        } = &mut self.show;
         let (width, height) = frame.size();
         let (format, rows) = match frame.samples() {
             Some(samples) => samples,
-            None => (
-                Format::RGB,
-                to_rgb(&mut self.scaler, &mut self.flat, self.path, frame)?,
-            ),
+            None => (Format::RGB, to_rgb(scaler, flat, self.path, frame)?),
         };
-        let plan = plan_for(
-            &mut self.plan,
-            self.path,
-            self.view,
-            (format, [height, width]),
-            stream,
-        )?;
+        let plan = plan_for(plan, self.path, view, (format, [height, width]), stream)?;
         if plan.size != self.size {
             let sizes = format!("{:?} and {:?}", self.size, plan.size);
             let reason = format!("frames have more than one size, {sizes}: give a size");
             return Err(Error::media(self.path, reason));
         }
-        let frame_bytes = self.size[0] * self.size[1] * self.view.channels();
+        let frame_bytes = self.size[0] * self.size[1] * view.channels();
         let number = self.wishes.get(self.done).map(|(number, _)| *number);
         let mut shown: Option<usize> = None;
         while let Some((_, place)) = self

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::index::{Index, Skip};
+use crate::source::builder::Show;
 use crate::source::kept::Open;
 use crate::source::stream::Stream;
 
@@ -35,6 +36,8 @@ pub(crate) struct Cursor<'a> {
     at: Option<Place>,
     /// Whether nothing was decoded yet.
     is_fresh: bool,
+    /// How the last clip's frames were shown.
+    pub show: Option<Show>,
 }
 
 impl<'a> Cursor<'a> {
@@ -45,6 +48,7 @@ impl<'a> Cursor<'a> {
             index,
             at: None,
             is_fresh: true,
+            show: None,
         }
     }
 
@@ -56,6 +60,7 @@ impl<'a> Cursor<'a> {
             index,
             at: video.at.filter(|place| place.next <= first),
             is_fresh: false,
+            show: video.show,
         }
     }
 
@@ -65,6 +70,7 @@ impl<'a> Cursor<'a> {
         is_good.then_some(Open {
             stream: self.stream,
             at: self.at,
+            show: self.show,
         })
     }
 

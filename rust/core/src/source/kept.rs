@@ -6,6 +6,7 @@ use std::process;
 use std::sync::{LazyLock, Mutex};
 
 use crate::ffmpeg::Settings;
+use crate::source::builder::Show;
 use crate::source::cursor::Place;
 use crate::source::stream::Stream;
 use crate::tables::{Identity, try_lock};
@@ -30,6 +31,7 @@ struct Kept {
 pub(crate) struct Open {
     pub stream: Stream,
     pub at: Option<Place>,
+    pub show: Option<Show>,
 }
 
 /// A video that was kept of this very file, with such a decoder.

@@ -10,7 +10,7 @@ use crate::ffmpeg::{Facts, Input, Settings};
 use crate::index::Skip;
 use crate::limits::clip_bytes;
 use crate::pixels::Pixels;
-use crate::source::builder::{Builder, Wish};
+use crate::source::builder::{Builder, Show, Wish};
 use crate::source::cursor::{Cursor, Reached};
 use crate::source::kept;
 use crate::source::stream::Stream;
@@ -205,7 +205,8 @@ impl<'a> Job<'a> {
         pixels: &mut [u8],
         skip: Skip,
     ) -> Result<End> {
-        let mut clip = Builder::new(self.path, self.view, wishes, self.size, pixels);
+        let show = Show::new(self.view, cursor.show.take());
+        let mut clip = Builder::new(self.path, show, wishes, self.size, pixels);
         let times = wishes.iter().map(|(number, _)| cursor.time(*number));
         cursor.stream.wanted = times.collect();
         cursor.stream.skip = skip;
@@ -216,6 +217,7 @@ impl<'a> Job<'a> {
                 Reached::Damage => return Ok(End::Damaged(number)),
             }
         }
+        cursor.show = Some(clip.show);
         Ok(End::Done)
     }
 }
