@@ -119,13 +119,22 @@ pub(super) fn mix_words(rows: &[&[u16]], mix: &Mix, out: &mut [i16]) {
 pub(super) fn mix_columns(row: &[i16], weights: &Weights, out: &mut [i16]) {
     match &weights.narrow {
         Some(narrow) => mix_near_columns(row, narrow, &weights.inits, out),
-        None => {
-            for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-                let sum = far_sums(row, weights, block * BLOCK);
-                let init = load(&weights.inits, block * BLOCK);
-                narrow_sums(_mm256_add_epi32(sum, init), out);
-            }
-        }
+        None => mix_far_columns(row, weights, out),
+    }
+}
+
+/// For blocks whose samples lie anywhere.
+#[target_feature(enable = "avx2")]
+fn mix_far_columns(row: &[i16], weights: &Weights, out: &mut [i16]) {
+    assert!(row.len() >= weights.row_length(), "samples are missing");
+    let (starts, _) = weights.starts.as_chunks::<BLOCK>();
+    let values = weights.values.chunks_exact(BLOCK * weights.taps);
+    let blocks = starts.iter().zip(values);
+    let sums = blocks.zip(weights.inits.chunks_exact(BLOCK));
+    for (((starts, values), init), out) in sums.zip(out.chunks_exact_mut(BLOCK)) {
+        // SAFETY: the row has as many samples behind every start
+        let sum = unsafe { far_sums(row, starts, values) };
+        narrow_sums(_mm256_add_epi32(sum, load(init, 0)), out);
     }
 }
 
@@ -156,6 +165,7 @@ fn mix_near_columns(row: &[i16], narrow: &Narrow, inits: &[i32], out: &mut [i16]
 }
 
 /// Eight sums as samples.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn narrow_sums(sum: __m256i, out: &mut [i16]) {
     let sum = _mm256_srai_epi32::<{ WEIGHT_BITS as i32 }>(sum);
@@ -168,53 +178,52 @@ fn narrow_sums(sum: __m256i, out: &mut [i16]) {
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_packs_epi32(low, high)) };
 }
 
-/// Sums of products for the block of output pixels from `at` on.
-#[target_feature(enable = "avx2")]
-fn far_sums(row: &[i16], weights: &Weights, at: usize) -> __m256i {
-    _mm256_hadd_epi32(
-        _mm256_hadd_epi32(
-            far_products(row, weights, at),
-            far_products(row, weights, at + 1),
-        ),
-        _mm256_hadd_epi32(
-            far_products(row, weights, at + 2),
-            far_products(row, weights, at + 3),
-        ),
-    )
-}
-
-/// Products for output pixel `i` in the lower half, for `i + 4` in the upper.
+/// Sums of products for a block of output pixels, with as many values for each.
+///
+/// # Safety
+/// Behind each start the row has as many samples as there are values for a pixel.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn far_products(row: &[i16], weights: &Weights, i: usize) -> __m256i {
-    let (taps, near, far) = (weights.taps, weights.starts[i], weights.starts[i + 4]);
-    let values = &weights.values;
-    if taps == 8 {
-        return _mm256_madd_epi16(
-            join(load_half(row, near), load_half(row, far)),
-            join(load_half(values, i * 8), load_half(values, (i + 4) * 8)),
-        );
-    }
-    let near = products(&row[near..], &values[i * taps..][..taps]);
-    let far = products(&row[far..], &values[(i + 4) * taps..][..taps]);
-    _mm256_add_epi32(
-        _mm256_permute2x128_si256::<0x20>(near, far),
-        _mm256_permute2x128_si256::<0x31>(near, far),
-    )
+unsafe fn far_sums(row: &[i16], starts: &[usize; BLOCK], values: &[i16]) -> __m256i {
+    // SAFETY: as the caller's
+    let [a, b, c, d] = unsafe {
+        [
+            far_products(row, [starts[0], starts[4]], values, 0),
+            far_products(row, [starts[1], starts[5]], values, 1),
+            far_products(row, [starts[2], starts[6]], values, 2),
+            far_products(row, [starts[3], starts[7]], values, 3),
+        ]
+    };
+    _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d))
 }
 
+/// Products for output pixel `i` of a block in the lower half, for `i + 4` in the upper.
+///
+/// # Safety
+/// As for [`far_sums`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn far_products(row: &[i16], starts: [usize; 2], values: &[i16], i: usize) -> __m256i {
+    let taps = values.len() / BLOCK;
+    let [near, far] = starts;
+    let half = |start: usize| {
+        // SAFETY: the caller's, for eight samples or more
+        unsafe { _mm_loadu_si128(row.as_ptr().add(start).cast()) }
+    };
+    let mut sum = _mm256_setzero_si256();
+    for at in (0..taps).step_by(8) {
+        let samples = join(half(near + at), half(far + at));
+        let weights = join(
+            load_half(values, i * taps + at),
+            load_half(values, (i + 4) * taps + at),
+        );
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(samples, weights));
+    }
+    sum
+}
+
+#[inline]
 #[target_feature(enable = "avx2")]
 fn join(low: __m128i, high: __m128i) -> __m256i {
     _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
-}
-
-/// Sums of products of neighbours; as many as the weights, a multiple of 16.
-#[target_feature(enable = "avx2")]
-fn products(samples: &[i16], weights: &[i16]) -> __m256i {
-    let mut sum = _mm256_setzero_si256();
-    for at in (0..weights.len()).step_by(16) {
-        let product = _mm256_madd_epi16(load(samples, at), load(weights, at));
-        sum = _mm256_add_epi32(sum, product);
-    }
-    sum
 }

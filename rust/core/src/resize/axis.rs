@@ -111,9 +111,7 @@ impl Weights {
             row.start = row.start.saturating_sub(start);
         }
         // what the vector code takes at a time
-        let taps = longest
-            .next_multiple_of(if longest > 8 { 16 } else { 8 })
-            .max(8);
+        let taps = longest.next_multiple_of(8).max(8);
         let mut values = vec![0; taps * rows.len()];
         for (to, row) in values.chunks_exact_mut(taps).zip(&rows) {
             to[..row.values.len()].copy_from_slice(&row.values);
