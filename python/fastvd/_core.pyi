@@ -51,12 +51,13 @@ def force_panic() -> None:
     """Raise RuntimeError as a bug in Rust would; for the tests."""
 
 def probe_video(
-    path: Path,
+    path: Path, stream: int | None
 ) -> tuple[npt.NDArray[np.float64], float, tuple[int, int], int, str, bool]:
     """Return times in seconds, end, (height, width), rotation, codec, whether there is sound."""
 
 def read_clip(
     path: Path,
+    stream: int | None,
     start: int,
     frames: int | None,
     stride: int,
@@ -71,6 +72,7 @@ def read_clip(
 
 def read_frames(
     path: Path,
+    stream: int | None,
     indices: list[int],
     size: tuple[int, int] | None,
     crop: tuple[int, int, int, int] | None,

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod error;
 pub mod ffmpeg;
 pub mod gif;
+pub mod h264;
 pub mod index;
 pub mod limits;
 pub mod map;

@@ -3,12 +3,13 @@
 //! The packets are read once, without decoding. Where they can't tell how many frames a decoder makes
 //! of them (fields, hidden frames, missing times, damage), the file is decoded instead.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::ffmpeg::{Facts, Input, Packet};
+use crate::h264;
 use crate::index::{Index, Row};
 use crate::limits::MAX_FRAMES;
+use crate::source::Pick;
 use crate::{Error, Result};
 
 /// What is known of a file's video.
@@ -16,6 +17,8 @@ use crate::{Error, Result};
 pub(crate) struct Track {
     pub facts: Arc<Facts>,
     pub index: Index,
+    /// Whether the table was made of packets as the container has them, see [`Input::is_plain`].
+    is_plain: bool,
     /// The first packets.
     head: Vec<Row>,
     /// Whether a file opened by its header gives the same packets.
@@ -26,58 +29,72 @@ pub(crate) struct Track {
 const HEAD_ROWS: usize = 16;
 
 impl Track {
-    /// Reads the open file to its end.
-    pub fn of(input: &mut Input) -> Result<Self> {
-        let rows = scan(input)?.unwrap_or_default();
+    /// Reads a file's packets to the end, or decodes it; with the file if that is open still.
+    pub fn of(pick: Pick) -> Result<(Self, Option<Input>)> {
+        let mut input = Input::open(pick)?;
+        let mut track = Self::by_packets(&mut input)?;
+        if track.is_none() && input.is_plain {
+            // a parser may know what the container does not tell
+            input = Input::open_by_trial(pick)?;
+            track = Self::by_packets(&mut input)?;
+        }
+        if let Some(track) = track {
+            return Ok((track, Some(input)));
+        }
         let facts = Arc::clone(&input.facts);
-        let (index, head) = match Index::from_rows(&rows) {
-            Some(mut index) => {
-                index.skip = index.skip_of(facts.codec());
-                (index, rows.iter().take(HEAD_ROWS).cloned().collect())
-            }
-            None => (Index::by_decoding(input.path())?, Vec::new()),
+        drop(input);
+        Ok((Self::by_decoding(facts, pick)?, None))
+    }
+
+    fn by_packets(input: &mut Input) -> Result<Option<Self>> {
+        let Some(rows) = scan(input)? else {
+            return Ok(None);
         };
-        Ok(Self {
-            facts,
+        let Some(mut index) = Index::from_rows(&rows) else {
+            return Ok(None);
+        };
+        index.skip = index.skip_of(input.facts.codec());
+        Ok(Some(Self {
+            facts: Arc::clone(&input.facts),
             index,
-            head,
+            is_plain: input.is_plain,
+            head: rows.into_iter().take(HEAD_ROWS).collect(),
             is_header_enough: OnceLock::new(),
-        })
+        }))
     }
 
     /// The same of a file that has other frames than its packets promise.
-    pub fn by_decoding(&self, path: &Path) -> Result<Self> {
+    pub fn by_decoding(facts: Arc<Facts>, pick: Pick) -> Result<Self> {
         Ok(Self {
-            facts: Arc::clone(&self.facts),
-            index: Index::by_decoding(path)?,
+            facts,
+            index: Index::by_decoding(pick)?,
             ..Self::default()
         })
     }
 
     /// Opens the file again, by its header where that is enough; or goes back to the start of the
     /// `opened` one that was read.
-    pub fn open(&self, path: &Path, opened: Option<Input>) -> Result<Input> {
+    pub fn open(&self, pick: Pick, opened: Option<Input>) -> Result<Input> {
         let start = self.head.first().map(|row| row.dts.unwrap_or(row.pts));
         if let Some((mut input, start)) = opened.zip(start)
-            && input.seek(start).is_ok()
+            && input.rewind(start).is_ok()
         {
             return Ok(input);
         }
-        let is_enough = match self.is_header_enough.get() {
-            Some(known) => *known,
-            None => *self.is_header_enough.get_or_init(|| self.try_header(path)),
-        };
-        if is_enough && let Some(input) = Input::open_known(path, &self.facts)? {
+        let is_enough = || self.is_plain || self.try_header(pick);
+        if *self.is_header_enough.get_or_init(is_enough)
+            && let Some(input) = Input::open_known(pick, &self.facts, self.is_plain)?
+        {
             return Ok(input);
         }
-        Input::open(path)
+        Input::open_by_trial(pick)
     }
 
-    fn try_header(&self, path: &Path) -> bool {
-        let Ok(Some(mut input)) = Input::open_known(path, &self.facts) else {
+    fn try_header(&self, pick: Pick) -> bool {
+        let Ok(Some(mut input)) = Input::open_known(pick, &self.facts, false) else {
             return false;
         };
-        let Ok(mut packet) = Packet::new(path) else {
+        let Ok(mut packet) = Packet::new(pick.path) else {
             return false;
         };
         let mut is_next = |row: &Row| {
@@ -92,8 +109,8 @@ impl Track {
 fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     let codec = input.facts.codec();
     let is_one_to_one = match codec {
-        "h264" => input.facts.is_progressive(),
-        "mpeg4" => input.facts.reorder_delay() == 0,
+        "h264" => input.facts.is_progressive,
+        "mpeg4" => !input.facts.is_reordered,
         "hevc" | "vp8" | "vp9" | "av1" | "mjpeg" | "prores" | "ffv1" | "png" => true,
         _ => false,
     };
@@ -105,7 +122,7 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     loop {
         match input.read(&mut packet) {
             Ok(true) => {}
-            Ok(false) => return Ok(Some(rows)),
+            Ok(false) => break,
             Err(_) => return Ok(None),
         }
         let Some(row) = Row::of(&packet) else {
@@ -114,12 +131,24 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
         if packet.is_corrupt() || !is_one_frame(codec, packet.bytes()) {
             return Ok(None);
         }
+        if rows.is_empty() {
+            if input.facts.is_by_header() && h264::changes_parameters(packet.bytes()) {
+                return Ok(None);
+            }
+            if !matches!(codec, "vp8" | "vp9") {
+                input.skip_content();
+            }
+        }
         if rows.len() >= MAX_FRAMES {
             let reason = format!("has more than {MAX_FRAMES} frames");
             return Err(Error::media(input.path(), reason));
         }
         rows.push(row);
     }
+    // how long the last frame is shown is guessed where the container does not tell
+    let last = rows.iter().max_by_key(|row| row.pts);
+    let is_told = !input.is_plain || last.is_none_or(|row| row.duration > 0);
+    Ok(is_told.then_some(rows))
 }
 
 /// Whether a packet is one frame to be shown, as far as its first and last bytes tell.

@@ -2,12 +2,12 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "pyo3 hands over values")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fastvd_core::clip::Wanted;
 use fastvd_core::convert::{Fit, Rect, View, resize_clip};
 use fastvd_core::resize::Filter;
-use fastvd_core::source::video;
+use fastvd_core::source::{Pick, video};
 use fastvd_core::{Error, ffmpeg};
 use numpy::{IntoPyArray, PyArray1, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -36,8 +36,12 @@ pub type Info<'py> = (
 
 /// What a video holds.
 #[pyfunction]
-pub fn probe_video(py: Python<'_>, path: PathBuf) -> Result<Info<'_>, PyError> {
-    let info = detached(py, || video::probe(&path))?;
+pub fn probe_video(
+    py: Python<'_>,
+    path: PathBuf,
+    stream: Option<usize>,
+) -> Result<Info<'_>, PyError> {
+    let info = detached(py, || video::probe(pick(&path, stream)))?;
     let times = info.times.into_pyarray(py);
     Ok((
         times,
@@ -55,6 +59,7 @@ pub fn probe_video(py: Python<'_>, path: PathBuf) -> Result<Info<'_>, PyError> {
 pub fn read_clip<'py>(
     py: Python<'py>,
     path: PathBuf,
+    stream: Option<usize>,
     start: usize,
     frames: Option<usize>,
     stride: usize,
@@ -71,7 +76,9 @@ pub fn read_clip<'py>(
         frames,
         stride,
     };
-    let clip = detached(py, || video::read(&path, &wanted, &view, threads))?;
+    let clip = detached(py, || {
+        video::read(pick(&path, stream), &wanted, &view, threads)
+    })?;
     Ok(to_array(py, clip)?)
 }
 
@@ -81,6 +88,7 @@ pub fn read_clip<'py>(
 pub fn read_frames<'py>(
     py: Python<'py>,
     path: PathBuf,
+    stream: Option<usize>,
     indices: Vec<usize>,
     size: Rows,
     crop: Crop,
@@ -89,7 +97,9 @@ pub fn read_frames<'py>(
     grey: bool,
 ) -> Result<Bound<'py, PyArray4<u8>>, PyError> {
     let view = view(size, crop, fit, resample, grey)?;
-    let clip = detached(py, || video::read(&path, &Wanted::List(indices), &view, 1))?;
+    let clip = detached(py, || {
+        video::read(pick(&path, stream), &Wanted::List(indices), &view, 1)
+    })?;
     Ok(to_array(py, clip)?)
 }
 
@@ -110,6 +120,10 @@ pub fn resize<'py>(
     let shape = [shape[0], shape[1], shape[2], shape[3]];
     let clip = detached(py, || resize_clip(bytes, shape, &view))?;
     Ok(to_array(py, clip)?)
+}
+
+fn pick(path: &Path, stream: Option<usize>) -> Pick<'_> {
+    Pick { path, stream }
 }
 
 fn view(size: Rows, crop: Crop, fit: &str, resample: &str, grey: bool) -> Result<View, Error> {

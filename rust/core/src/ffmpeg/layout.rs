@@ -11,6 +11,8 @@ pub(crate) struct Layout {
     pub avcodec: u32,
     pub avutil: u32,
     pub swscale: u32,
+    /// `AVFormatContext.flags`.
+    pub format_flags: usize,
     pub stream: StreamLayout,
     pub parameters: ParametersLayout,
     pub decoder: DecoderLayout,
@@ -27,10 +29,11 @@ pub(crate) struct StreamLayout {
 }
 
 /// `AVCodecParameters`; side data is here from 61 on, in the stream before.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ParametersLayout {
     pub width: usize,
     pub height: usize,
+    pub bit_rate: usize,
     pub field_order: usize,
     pub video_delay: usize,
     pub side_data: Option<(usize, usize)>,
@@ -55,12 +58,18 @@ pub(crate) struct FrameLayout {
 }
 
 // fields at one place in all four versions
+pub(crate) const FORMAT_INPUT: usize = 8;
 pub(crate) const FORMAT_PB: usize = 32;
 pub(crate) const FORMAT_NB_STREAMS: usize = 44;
 pub(crate) const FORMAT_STREAMS: usize = 48;
+pub(crate) const INPUT_NAME: usize = 0;
 pub(crate) const IO_BUFFER: usize = 8;
+pub(crate) const IO_BUFFER_READ: usize = 24;
+pub(crate) const IO_BUFFER_END: usize = 32;
 pub(crate) const PARAMETERS_CODEC_TYPE: usize = 0;
 pub(crate) const PARAMETERS_CODEC_ID: usize = 4;
+pub(crate) const PARAMETERS_EXTRADATA: usize = 16;
+pub(crate) const PARAMETERS_EXTRADATA_SIZE: usize = 24;
 pub(crate) const SIDE_DATA_BYTES: usize = 24;
 pub(crate) const SIDE_DATA_DATA: usize = 0;
 pub(crate) const SIDE_DATA_SIZE: usize = 8;
@@ -82,6 +91,7 @@ pub(crate) const FRAME_PTS: usize = 136;
 const PARAMETERS_TO_60: ParametersLayout = ParametersLayout {
     width: 56,
     height: 60,
+    bit_rate: 32,
     field_order: 72,
     video_delay: 96,
     side_data: None,
@@ -89,6 +99,7 @@ const PARAMETERS_TO_60: ParametersLayout = ParametersLayout {
 const PARAMETERS_FROM_61: ParametersLayout = ParametersLayout {
     width: 72,
     height: 76,
+    bit_rate: 48,
     field_order: 96,
     video_delay: 120,
     side_data: Some((32, 40)),
@@ -121,6 +132,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 59,
         avutil: 57,
         swscale: 6,
+        format_flags: 96,
         stream: STREAM_TO_59,
         parameters: PARAMETERS_TO_60,
         decoder: DecoderLayout {
@@ -134,6 +146,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 60,
         avutil: 58,
         swscale: 7,
+        format_flags: 96,
         stream: STREAM_FROM_60,
         parameters: PARAMETERS_TO_60,
         decoder: DecoderLayout {
@@ -147,6 +160,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 61,
         avutil: 59,
         swscale: 8,
+        format_flags: 128,
         stream: STREAM_FROM_60,
         parameters: PARAMETERS_FROM_61,
         decoder: DecoderLayout {
@@ -167,6 +181,7 @@ pub(crate) static LAYOUTS: [Layout; 4] = [
         avcodec: 62,
         avutil: 60,
         swscale: 9,
+        format_flags: 128,
         stream: STREAM_FROM_60,
         parameters: PARAMETERS_FROM_61,
         decoder: DecoderLayout {
