@@ -19,6 +19,7 @@ __all__ = [
     "read_clip",
     "read_frames",
     "resize",
+    "set_table_folder",
 ]
 
 __version__: str
@@ -49,6 +50,9 @@ def open_ffmpeg(folder: str | None) -> str | None:
 
 def force_panic() -> None:
     """Raise RuntimeError as a bug in Rust would; for the tests."""
+
+def set_table_folder(folder: str | None) -> None:
+    """Keep frame tables in ``folder`` from now on, or in none."""
 
 def probe_video(
     path: Path, stream: int | None

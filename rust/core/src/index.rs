@@ -23,7 +23,7 @@ pub struct Index {
     /// Where decoding may start, in the order of the file; empty if only at the file's start.
     pub(crate) entries: Vec<Entry>,
     /// For each frame the entry that reaches it.
-    entry_of: Vec<u32>,
+    pub(crate) entry_of: Vec<u32>,
     /// What can be left out on the way to a wanted frame.
     pub(crate) skip: Skip,
 }

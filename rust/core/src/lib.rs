@@ -14,6 +14,7 @@ pub mod order;
 pub mod parallel;
 pub mod resize;
 pub mod source;
+pub mod store;
 mod tables;
 mod track;
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::source::Pick;
 use crate::source::kept::{self, Video};
+use crate::store::Place;
 use crate::track::Track;
 use crate::{Error, Result};
 
@@ -36,7 +37,7 @@ struct Tables {
 }
 
 /// What tells a file from another one that has its name later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Identity {
     bytes: u64,
     modified: Option<SystemTime>,
@@ -53,7 +54,17 @@ pub(crate) fn track_of(pick: Pick) -> Result<(Identity, Arc<Track>)> {
     if let Some(track) = try_lock(&TABLES).and_then(|tables| tables.find(&key, &identity)) {
         return Ok((identity, track));
     }
+    let place = is_settled(&identity).then(|| Place::of(pick, &identity));
+    let place = place.flatten();
+    if let Some(track) = place.as_ref().and_then(Place::find) {
+        let track = Arc::new(track);
+        replace_track(pick, &identity, &track);
+        return Ok((identity, track));
+    }
     let (track, input) = Track::of(pick)?;
+    if let Some(place) = place {
+        place.keep(&track);
+    }
     let track = Arc::new(track);
     replace_track(pick, &identity, &track);
     if let Some(input) = input {
@@ -64,13 +75,16 @@ pub(crate) fn track_of(pick: Pick) -> Result<(Identity, Arc<Track>)> {
 
 /// From now on this is what is known of the file.
 pub(crate) fn replace_track(pick: Pick, identity: &Identity, track: &Arc<Track>) {
-    let is_settled = identity
-        .modified
-        .and_then(|time| time.elapsed().ok())
-        .is_some_and(|age| age > SETTLED);
-    if is_settled && let Some(mut tables) = try_lock(&TABLES) {
+    if is_settled(identity)
+        && let Some(mut tables) = try_lock(&TABLES)
+    {
         tables.keep(key_of(pick), identity.clone(), track);
     }
+}
+
+fn is_settled(identity: &Identity) -> bool {
+    let age = identity.modified.and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age > SETTLED)
 }
 
 /// The lock, if it comes free within a millisecond or so: nobody holds it for longer.

@@ -18,11 +18,15 @@ pub(crate) struct Track {
     pub facts: Arc<Facts>,
     pub index: Index,
     /// Whether the table was made of packets as the container has them, see [`Input::is_plain`].
-    is_plain: bool,
+    pub is_plain: bool,
+    /// Whether it came from the disk, and the decoder must be tried to know more.
+    pub needs_trial: bool,
+    /// Whether all of the file's bytes were read for it.
+    pub is_costly: bool,
     /// The first packets.
-    head: Vec<Row>,
+    pub head: Vec<Row>,
     /// Whether a file opened by its header gives the same packets.
-    is_header_enough: OnceLock<bool>,
+    pub is_header_enough: OnceLock<bool>,
 }
 
 /// Packets by which a file that was opened by its header is known again.
@@ -58,6 +62,8 @@ impl Track {
             facts: Arc::clone(&input.facts),
             index,
             is_plain: input.is_plain,
+            needs_trial: false,
+            is_costly: !input.is_blank(),
             head: rows.into_iter().take(HEAD_ROWS).collect(),
             is_header_enough: OnceLock::new(),
         }))
@@ -68,6 +74,7 @@ impl Track {
         Ok(Self {
             facts,
             index: Index::by_decoding(pick)?,
+            is_costly: true,
             ..Self::default()
         })
     }
@@ -80,6 +87,9 @@ impl Track {
             && input.rewind(start).is_ok()
         {
             return Ok(input);
+        }
+        if self.needs_trial && self.is_plain {
+            return Input::open(pick);
         }
         let is_enough = || self.is_plain || self.try_header(pick);
         if *self.is_header_enough.get_or_init(is_enough)
@@ -132,7 +142,8 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
             return Ok(None);
         }
         if rows.is_empty() {
-            if input.facts.is_by_header() && h264::changes_parameters(packet.bytes()) {
+            let is_h264 = codec == "h264";
+            if is_h264 && input.facts.is_by_header() && h264::changes_parameters(packet.bytes()) {
                 return Ok(None);
             }
             if !matches!(codec, "vp8" | "vp9") {

@@ -8,7 +8,7 @@ use fastvd_core::clip::Wanted;
 use fastvd_core::convert::{Fit, Rect, View, resize_clip};
 use fastvd_core::resize::Filter;
 use fastvd_core::source::{Pick, video};
-use fastvd_core::{Error, ffmpeg};
+use fastvd_core::{Error, ffmpeg, store};
 use numpy::{IntoPyArray, PyArray1, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -22,6 +22,12 @@ type Crop = Option<(usize, usize, usize, usize)>;
 #[pyfunction]
 pub fn open_ffmpeg(py: Python<'_>, folder: Option<PathBuf>) -> Option<String> {
     py.detach(|| ffmpeg::open(folder.as_deref()).err())
+}
+
+/// Keeps frame tables in `folder` from now on, or in none.
+#[pyfunction]
+pub fn set_table_folder(folder: Option<PathBuf>) {
+    store::set_folder(folder);
 }
 
 /// Times [T] in seconds, end, (height, width), rotation, codec, whether there is sound.

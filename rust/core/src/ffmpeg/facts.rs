@@ -19,10 +19,10 @@ const AV_PKT_DATA_DISPLAYMATRIX: c_int = 5;
 /// What a file tells about one of its videos.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    pub(super) stream: c_int,
+    pub stream: c_int,
     /// FFmpeg's number of the codec.
-    pub(super) codec_id: c_int,
-    pub(super) time_base: Rational,
+    pub codec_id: c_int,
+    pub time_base: Rational,
     /// Width and height in the header.
     pub coded_size: (usize, usize),
     /// Clockwise turn that shows the frames upright: 0, 90, 180 or 270 degrees.
@@ -34,14 +34,14 @@ pub(crate) struct Facts {
     /// Whether the decoder holds frames back to bring them into display order.
     pub is_reordered: bool,
     /// What trying the decoder told beside; `None` where the header tells all.
-    pub(super) found: Option<Parameters>,
+    pub found: Option<Parameters>,
 }
 
 /// A copy of `AVCodecParameters`.
 #[derive(Debug)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     library: &'static Library,
-    pub parameters: *mut c_void,
+    pub(super) parameters: *mut c_void,
 }
 
 // SAFETY: nobody writes to the copy
@@ -92,6 +92,23 @@ impl Facts {
         Ok(Self {
             found: Some(parameters),
             ..Self::of(input, stream)
+        })
+    }
+
+    /// The same without what the trial told of the decoder, where the header of `input`, the same file
+    /// opened again, tells that too.
+    pub(super) fn without_trial(&self, input: &Input) -> Option<Self> {
+        let found = self.found.as_ref()?.parameters;
+        let delay = input.library.layout.parameters.video_delay;
+        // SAFETY: our copy is whole
+        let is_told = unsafe {
+            extradata_of(found) == extradata(input, self.stream)
+                && get::<c_int>(found, delay) == parameter(input, self.stream, delay)
+        };
+        let told = Self::of(input, self.stream);
+        (is_told && told.coded_size == self.coded_size).then_some(Self {
+            is_progressive: self.is_progressive,
+            ..told
         })
     }
 
@@ -224,14 +241,21 @@ fn parameter(input: &Input, stream: c_int, offset: usize) -> c_int {
 
 /// What the header holds for the decoder.
 fn extradata(input: &Input, stream: c_int) -> &[u8] {
-    let bytes = usize::try_from(parameter(input, stream, PARAMETERS_EXTRADATA_SIZE)).unwrap_or(0);
-    // SAFETY: the parameters hold so many bytes there, as long as the input is open
+    // SAFETY: the parameters are there as long as the input is open
+    unsafe { extradata_of(input.parameters_of(stream)) }
+}
+
+/// # Safety
+/// `parameters` are an `AVCodecParameters` that lives as long as the answer.
+unsafe fn extradata_of<'a>(parameters: *const c_void) -> &'a [u8] {
+    // SAFETY: the parameters hold so many bytes there
     unsafe {
-        let data: *const u8 = get(input.parameters_of(stream), PARAMETERS_EXTRADATA);
-        if data.is_null() {
-            return &[];
+        let data: *const u8 = get(parameters, PARAMETERS_EXTRADATA);
+        let bytes: c_int = get(parameters, PARAMETERS_EXTRADATA_SIZE);
+        match usize::try_from(bytes) {
+            Ok(bytes) if !data.is_null() => std::slice::from_raw_parts(data, bytes),
+            _ => &[],
         }
-        std::slice::from_raw_parts(data, bytes)
     }
 }
 

@@ -55,7 +55,13 @@ impl Input {
         let input = input.check_frame()?;
         // the parsers that were used on trial would go on
         let plain = is_plain.then(|| Self::open_known(pick, &input.facts, true));
-        Ok(plain.transpose()?.flatten().unwrap_or(input))
+        let Some(mut plain) = plain.transpose()?.flatten() else {
+            return Ok(input);
+        };
+        if let Some(facts) = input.facts.without_trial(&plain) {
+            plain.facts = Arc::new(facts);
+        }
+        Ok(plain)
     }
 
     /// Opens a video and decodes a frame or some to know it better; its packets are parsed.
@@ -187,6 +193,11 @@ impl Input {
         if self.is_plain && self.is_mp4() && !self.io.has_fragments() {
             self.io.set_blank(true);
         }
+    }
+
+    /// Whether packets come without their bytes.
+    pub fn is_blank(&self) -> bool {
+        self.io.is_blank()
     }
 
     /// Goes back to the first packet, at `time` (ticks).

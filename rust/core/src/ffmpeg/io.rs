@@ -89,6 +89,11 @@ impl FileIo {
         }
     }
 
+    pub fn is_blank(&self) -> bool {
+        // SAFETY: FFmpeg is not reading now
+        unsafe { (*self.source).is_blank }
+    }
+
     /// Whether an MP4 file may list packets elsewhere than in its header.
     pub fn has_fragments(&self) -> bool {
         // SAFETY: FFmpeg is not reading now
