@@ -1,5 +1,6 @@
 """Seeds, and small videos that each test can check by hand."""
 
+import os
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ def pytest_configure() -> None:
     and all that is started from there inherits that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # tests leave the user's cache alone, those that start processes too
+    os.environ["FASTVD_CACHE"] = ""
+    if native.available:
+        native.core.set_table_folder(None)
 
 
 @pytest.fixture(autouse=True)

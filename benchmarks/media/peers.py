@@ -125,6 +125,8 @@ def workers(peers_python: Path | None) -> Iterator[Workers]:
 def _environment(python: Path, library: str) -> dict[str, str]:
     paths = [str(BENCHMARKS), str(ROOT / "python")] if library == "fastvd" else [str(BENCHMARKS)]
     settings = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # a file that is read for the first time has no table on the disk
+    settings["FASTVD_CACHE"] = ""
     if library == "video-reader-rs":
         # its wheel does not find its own libraries
         found = python.parent.parent.glob("lib/python*/site-packages/video_reader_rs.libs")

@@ -20,6 +20,7 @@ __all__ = [
     "read_frames",
     "resize",
     "set_limits",
+    "set_table_folder",
 ]
 
 __version__: str
@@ -51,13 +52,17 @@ def open_ffmpeg(folder: str | None) -> str | None:
 def force_panic() -> None:
     """Raise RuntimeError as a bug in Rust would; for the tests."""
 
+def set_table_folder(folder: str | None) -> None:
+    """Keep frame tables in ``folder`` from now on, or in none."""
+
 def probe_video(
-    path: Path,
+    path: Path, stream: int | None
 ) -> tuple[npt.NDArray[np.float64], float, tuple[int, int], int, str, bool]:
     """Return times in seconds, end, (height, width), rotation, codec, whether there is sound."""
 
 def read_clip(
     path: Path,
+    stream: int | None,
     start: int,
     frames: int | None,
     stride: int,
@@ -72,6 +77,7 @@ def read_clip(
 
 def read_frames(
     path: Path,
+    stream: int | None,
     indices: list[int],
     size: tuple[int, int] | None,
     crop: tuple[int, int, int, int] | None,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 from pathlib import Path
 
 __all__ = ["available", "core", "video_available"]
@@ -25,9 +26,24 @@ def _av_libs() -> str | None:
     return str(folder) if folder.is_dir() else None
 
 
+def _table_folder() -> str | None:
+    """Where frame tables stay between processes; FASTVD_CACHE names another folder, or "" none."""
+    asked = os.environ.get("FASTVD_CACHE")
+    if asked is not None:
+        return asked or None
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        # without a home there is no cache
+        return None
+    # a relative folder is to be ignored, says the XDG specification
+    return str(base / "fastvd" / "tables") if base.is_absolute() else None
+
+
 def _open_video() -> bool:
     if not available:
         return False
+    core.set_table_folder(_table_folder())
     reason = core.open_ffmpeg(_av_libs())
     if reason is not None:
         has_av = importlib.util.find_spec("av") is not None

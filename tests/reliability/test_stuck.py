@@ -20,7 +20,11 @@ readers = [probe, frame_times, read_clip, read_gif, lambda p: read_frames(p, [0]
 if kind == "core":
     from pathlib import Path
     core, view = native.core, (None, None, "crop", "bilinear", False)
-    readers = [core.probe_video, core.decode_gif, lambda p: core.read_frames(p, [0], *view)]
+    readers = [
+        lambda p: core.probe_video(p, None),
+        core.decode_gif,
+        lambda p: core.read_frames(p, None, [0], *view),
+    ]
     path = Path(path)
 for read in readers:
     try:

@@ -41,7 +41,8 @@ def picture_kind(path: Path) -> Kind | None:
     if path.is_dir():
         return "folder"
     limits.check_file(path)
-    with path.open("rb") as file:
+    # no buffer, no text layer: videos come this way each time
+    with path.open("rb", buffering=0) as file:
         head = file.read(12)
     if head.startswith(b"GIF8"):
         return "gif"

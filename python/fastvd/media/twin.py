@@ -34,12 +34,15 @@ _OPTIONS = {"protocol_whitelist": "none"}
 # sides of a frame in memory may be so much longer
 _PADDING = 128
 
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+"""FFmpeg's name of the container."""
 
-def read_track(path: Path) -> Track:
-    """Decode the whole file for its times and format."""
+
+def read_track(path: Path, number: int | None = None) -> Track:
+    """Decode a file's video number ``number``, or its best one, for its times and format."""
     pts: list[int] = []
-    with _opened(path) as (container, stream, file):
-        for frame in _frames(stream, file):
+    with _opened(path, number) as (container, video, file):
+        for frame in _frames(video, file):
             if not pts:
                 size, rotation = _shown(frame)
             # a frame without a time comes a tick after the one before
@@ -47,15 +50,20 @@ def read_track(path: Path) -> Track:
             last_duration = frame.duration
         if not pts:
             raise MediaError(f"{path}: no frame of the video can be decoded")
-        tick = float(stream.time_base or 1)
+        tick = float(video.time_base or 1)
         times = (np.array(pts) - pts[0]) * tick
         gap = last_duration * tick or (float(np.median(np.diff(times))) if len(times) > 1 else 0.04)
-        codec = stream.codec_context.codec.canonical_name
+        codec = video.codec_context.codec.canonical_name
         return Track(times, times[-1] + gap, size, rotation, codec, bool(container.streams.audio))
 
 
 def read_video(
-    path: Path, wanted: Sequence[int], view: View, *, to_end: bool = False
+    path: Path,
+    wanted: Sequence[int],
+    view: View,
+    *,
+    stream: int | None = None,
+    to_end: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Frames number ``wanted`` as [T, h, w, C]; ``to_end``: the range is cut where the file ends.
 
@@ -64,9 +72,9 @@ def read_video(
     shown: dict[int, npt.NDArray[np.uint8]] = {}
     numbers = wanted if isinstance(wanted, range) else set(wanted)
     last, count, reformatter = max(numbers), 0, VideoReformatter()
-    with _opened(path) as (_, stream, file):
-        _check_clip(stream, wanted, last, view, to_end=to_end)
-        for i, frame in enumerate(_frames(stream, file)):
+    with _opened(path, stream) as (_, video, file):
+        _check_clip(video, wanted, last, view, to_end=to_end)
+        for i, frame in enumerate(_frames(video, file)):
             count = i + 1
             if i in numbers:
                 shown[i] = resize(_to_rgb(path, frame, reformatter, view)[None], view)[0]
@@ -104,9 +112,9 @@ class _File:
 
 @contextmanager
 def _opened(
-    path: Path,
+    path: Path, number: int | None
 ) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream, _File]]:
-    """The file's container, its best video stream, and the file."""
+    """The file's container, video number ``number`` of it, or its best one, and the file."""
     # a file object, so that no FFmpeg protocol is ever asked; opened by its number, so that FFmpeg
     # sees no suffix and judges by the content alone
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as opened:
@@ -115,16 +123,26 @@ def _opened(
             with av.open(
                 file, "r", options=_OPTIONS, metadata_errors="replace", timeout=most_s
             ) as container:
-                yield container, _best_stream(path, container), file
+                yield container, _stream(path, container, number), file
         except av.error.FFmpegError as error:
             file.check_time()
             raise MediaError(f"{path}: {error.strerror or error}") from error
 
 
-def _best_stream(path: Path, container: av.container.InputContainer) -> av.video.VideoStream:
-    stream = container.streams.best("video")
-    if stream is None or stream.disposition & Disposition.attached_pic:
+def _stream(
+    path: Path, container: av.container.InputContainer, number: int | None
+) -> av.video.VideoStream:
+    stream = _best_stream(container)
+    if stream is None or (number is None and stream.disposition & Disposition.attached_pic):
         raise MediaError(f"{path}: holds no video")
+    if number is not None:
+        videos = [
+            v for v in container.streams.video if not v.disposition & Disposition.attached_pic
+        ]
+        if number >= len(videos):
+            has = f"has {len(videos)} video streams"
+            raise MediaError(f"{path}: {has}, number {number} was asked for")
+        stream = videos[number]
     if stream.codec_context is None:
         raise MediaError(f"{path}: FFmpeg has no decoder for the video")
     limits.check_frame(path, stream.codec_context.width, stream.codec_context.height)
@@ -134,6 +152,21 @@ def _best_stream(path: Path, container: av.container.InputContainer) -> av.video
     pixels = most.max_pixels + _PADDING * (2 * most.max_side + _PADDING)
     stream.codec_context.options = {"max_pixels": str(min(pixels, (1 << 31) - 1))}
     return stream
+
+
+def _best_stream(container: av.container.InputContainer) -> av.video.VideoStream | None:
+    """FFmpeg's choice; but of an MP4 file that with the most pixels and the highest bit rate."""
+    videos = [v for v in container.streams.video if v.codec_context is not None]
+    if len(videos) > 1 and container.format.name == MP4:
+        *others, best = sorted(videos, key=lambda v: v.width * v.height)
+        if all(
+            other.disposition == best.disposition
+            and other.width * other.height < best.width * best.height
+            and (other.bit_rate or 0) < (best.bit_rate or 0)
+            for other in others
+        ):
+            return best
+    return container.streams.best("video")
 
 
 def _check_clip(

@@ -42,19 +42,26 @@ class VideoInfo:
     has_audio: bool
 
 
-def probe(path: Path | str) -> VideoInfo:
+def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
     """Count a file's frames and tell its format; ``duration`` in seconds, ``rotation`` in degrees.
 
     ``rotation`` is the clockwise turn (0, 90, 180, 270) that shows the coded frames upright; all
-    reading functions apply it. A folder of images and a single image count as 25 fps. Raises
-    FileNotFoundError, or MediaError for what holds no frames.
+    reading functions apply it. A folder of images and a single image count as 25 fps.
+
+    ``stream`` is a number among the file's video streams, from 0 and without cover pictures; None
+    takes the best one, as FFmpeg finds it; but of an MP4 file that which has both the most pixels
+    and the highest bit rate. Raises FileNotFoundError, or MediaError for what holds no frames or
+    no such stream.
     """
     path = Path(path)
-    track = _track(path)
-    gaps = np.diff(track.times)
+    track = _track(path, stream)
+    gaps = np.sort(np.diff(track.times))
+    middle = len(gaps) // 2
+    # the median; np.median takes longer than all else here
+    typical = float(gaps[middle] + gaps[-1 - middle]) / 2 if len(gaps) else 0.0
     # 2 % or 2 ms: Matroska and FLV round their times to milliseconds
-    typical = float(np.median(gaps)) if len(gaps) else 0.0
     tolerance = max(0.02 * typical, 0.002)
+    furthest = max(typical - gaps[0], gaps[-1] - typical) if len(gaps) else 0.0
     return VideoInfo(
         path=path,
         frames=len(track.times),
@@ -64,14 +71,14 @@ def probe(path: Path | str) -> VideoInfo:
         duration=round(track.end, 9),
         codec=track.codec,
         rotation=track.rotation,
-        is_variable_rate=bool(np.any(np.abs(gaps - typical) > tolerance)),
+        is_variable_rate=bool(furthest > tolerance),
         has_audio=track.has_audio,
     )
 
 
-def frame_times(path: Path | str) -> npt.NDArray[np.float64]:
-    """When each frame is shown, in seconds from the first."""
-    return _track(Path(path)).times
+def frame_times(path: Path | str, *, stream: int | None = None) -> npt.NDArray[np.float64]:
+    """When each frame is shown, in seconds from the first; ``stream`` as in ``probe``."""
+    return _track(Path(path), stream).times
 
 
 def read_clip(
@@ -86,6 +93,7 @@ def read_clip(
     resample: Resample = "bilinear",
     grey: bool = False,
     threads: int | None = None,
+    stream: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode ``frames`` frames from ``start``, ``stride`` apart, as uint8 [T, H, W, C].
 
@@ -94,7 +102,7 @@ def read_clip(
     to ``size`` (height, width; one number for a square). Where the aspects differ, ``fit`` cuts the
     centre out ("crop"), adds black bars before the resize ("pad") or distorts ("stretch").
     ``resample`` is "bilinear" (antialiased) or "area". ``threads`` decode, by default one, or all
-    cores for a read to the end; the frames are the same.
+    cores for a read to the end; the frames are the same. ``stream`` is as in ``probe``.
 
     Raises FileNotFoundError; ValueError for a bad argument; MediaError for a file that can't be
     decoded or ends before the last frame.
@@ -111,7 +119,7 @@ def read_clip(
     stop = start + (most + stride if frames is None else frames * stride)
     threads = threads or (len(os.sched_getaffinity(0)) if frames is None else 1)
     wanted = range(start, stop, stride)
-    return _read(Path(path), wanted, view, to_end=frames is None, threads=threads)
+    return _read(Path(path), stream, wanted, view, to_end=frames is None, threads=threads)
 
 
 def iter_clips(
@@ -125,6 +133,7 @@ def iter_clips(
     resample: Resample = "bilinear",
     grey: bool = False,
     threads: int | None = None,
+    stream: int | None = None,
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield a whole file in clips of ``frames`` frames, the last one of what is left.
 
@@ -134,7 +143,7 @@ def iter_clips(
     if frames < 1 or stride < 1:
         raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
     path = Path(path)
-    total = -(-probe(path).frames // stride)
+    total = -(-probe(path, stream=stream).frames // stride)
     for first in range(0, total, frames):
         yield read_clip(
             path,
@@ -147,6 +156,7 @@ def iter_clips(
             resample=resample,
             grey=grey,
             threads=threads or len(os.sched_getaffinity(0)),
+            stream=stream,
         )
 
 
@@ -159,13 +169,14 @@ def read_frames(
     fit: Fit = "crop",
     resample: Resample = "bilinear",
     grey: bool = False,
+    stream: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode frames by number, in any order and with repeats; all else as in ``read_clip``."""
     wanted = [int(i) for i in indices]
     if not wanted or min(wanted) < 0 or max(wanted) >= LARGEST:
         raise ValueError(f"indices must be one or more frame numbers from 0, got {wanted[:8]}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
-    return _read(Path(path), wanted, view)
+    return _read(Path(path), stream, wanted, view)
 
 
 def clip_at(
@@ -179,6 +190,7 @@ def clip_at(
     fit: Fit = "crop",
     resample: Resample = "bilinear",
     grey: bool = False,
+    stream: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode what is shown ``seconds`` after the first frame, and then ``fps`` times a second.
 
@@ -189,7 +201,7 @@ def clip_at(
     if not 0 <= seconds < math.inf or frames < 1 or (fps is not None and not 0 < fps < math.inf):
         asked = f"seconds={seconds}, frames={frames}, fps={fps}"
         raise ValueError(f"seconds must be 0 or more, frames and fps above 0, got {asked}")
-    track = _track(Path(path))
+    track = _track(Path(path), stream)
     wanted = seconds + (np.arange(frames) / fps if fps else np.zeros(1))
     if wanted[-1] >= track.end:
         raise MediaError(f"{path}: lasts {track.end:g} s, {wanted[-1]:g} s was asked for")
@@ -197,39 +209,56 @@ def clip_at(
     if not fps:
         numbers = numbers[0] + np.arange(frames)
     view = {"size": size, "crop": crop, "fit": fit, "resample": resample, "grey": grey}
-    return read_frames(path, numbers.tolist(), **view)  # type: ignore[arg-type]
+    return read_frames(path, numbers.tolist(), stream=stream, **view)  # type: ignore[arg-type]
 
 
-def _track(path: Path) -> Track:
-    kind = still.picture_kind(path)
+def _track(path: Path, stream: int | None) -> Track:
+    kind = _picture_kind(path, stream)
     if kind is not None:
         pictures = still.open_pictures(path, kind)
         return Track(pictures.times, pictures.end, pictures.size, 0, pictures.codec, False)
     if native.video_available:
-        track = Track(*native.core.probe_video(path))
+        track = Track(*native.core.probe_video(path, stream))
     else:
         with needed_for(path):
             from fastvd.media import twin
-        track = twin.read_track(path)
+        track = twin.read_track(path, stream)
     limits.note_ratio(path, len(track.times) * track.size[0] * track.size[1] * 3)
     return track
 
 
-def _read(
-    path: Path, wanted: Sequence[int], view: View, *, to_end: bool = False, threads: int = 1
-) -> npt.NDArray[np.uint8]:
+def _picture_kind(path: Path, stream: int | None) -> still.Kind | None:
+    if not 0 <= (stream or 0) < LARGEST:
+        raise ValueError(f"stream must be 0 or more, got {stream}")
     kind = still.picture_kind(path)
+    if kind is not None and stream:
+        raise MediaError(f"{path}: has 1 video stream, number {stream} was asked for")
+    return kind
+
+
+def _read(
+    path: Path,
+    stream: int | None,
+    wanted: Sequence[int],
+    view: View,
+    *,
+    to_end: bool = False,
+    threads: int = 1,
+) -> npt.NDArray[np.uint8]:
+    kind = _picture_kind(path, stream)
     if kind is not None:
         return still.read_pictures(path, kind, wanted, view, to_end=to_end)
     if not native.video_available:
         with needed_for(path):
             from fastvd.media import twin
-        clip = twin.read_video(path, wanted, view, to_end=to_end)
+        clip = twin.read_video(path, wanted, view, stream=stream, to_end=to_end)
     elif isinstance(wanted, range):
         frames = None if to_end else len(wanted)
-        clip = native.core.read_clip(path, wanted.start, frames, wanted.step, *view, threads)
+        clip = native.core.read_clip(
+            path, stream, wanted.start, frames, wanted.step, *view, threads
+        )
     else:
-        clip = native.core.read_frames(path, list(wanted), *view)
+        clip = native.core.read_frames(path, stream, list(wanted), *view)
     if view.size is None:
         limits.note_ratio(path, clip.nbytes)
     return clip

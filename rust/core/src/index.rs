@@ -1,9 +1,8 @@
 //! Frame table of a file: when each frame is shown, and where decoding may start to reach it.
 
-use std::path::Path;
-
 use crate::ffmpeg::{Input, Packet, Settings};
 use crate::limits::check_frames;
+use crate::source::Pick;
 use crate::source::stream::Stream;
 use crate::{Error, Result};
 
@@ -24,7 +23,7 @@ pub struct Index {
     /// Where decoding may start, in the order of the file; empty if only at the file's start.
     pub(crate) entries: Vec<Entry>,
     /// For each frame the entry that reaches it.
-    entry_of: Vec<u32>,
+    pub(crate) entry_of: Vec<u32>,
     /// What can be left out on the way to a wanted frame.
     pub(crate) skip: Skip,
 }
@@ -69,8 +68,9 @@ impl Row {
 
 impl Index {
     /// The table by decoding the whole file; frames are then reached from the file's start only.
-    pub(crate) fn by_decoding(path: &Path) -> Result<Self> {
-        let mut stream = Stream::new(Input::open(path)?, Settings::PLAIN)?;
+    pub(crate) fn by_decoding(pick: Pick) -> Result<Self> {
+        let path = pick.path;
+        let mut stream = Stream::new(Input::open_by_trial(pick)?, Settings::PLAIN)?;
         let mut index = Self::default();
         while stream.next_frame()? {
             let next = index.times.last().map_or(0, |last| last + 1);

@@ -7,6 +7,7 @@ pub mod convert;
 pub mod error;
 pub mod ffmpeg;
 pub mod gif;
+pub mod h264;
 pub mod index;
 pub mod limits;
 pub mod map;
@@ -15,6 +16,7 @@ pub mod parallel;
 pub mod pixels;
 pub mod resize;
 pub mod source;
+pub mod store;
 mod tables;
 mod track;
 

@@ -3,10 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, SystemTime};
 
+use crate::source::Pick;
+use crate::source::kept::{self, Video};
+use crate::store::Place;
 use crate::track::Track;
 use crate::{Error, Result};
 
@@ -22,16 +25,19 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 static TABLES: LazyLock<Mutex<Tables>> = LazyLock::new(Mutex::default);
 
+/// A file's name and the number of its video.
+type Key = (PathBuf, Option<usize>);
+
 #[derive(Default)]
 struct Tables {
-    by_path: HashMap<PathBuf, (Identity, Arc<Track>)>,
+    by_key: HashMap<Key, (Identity, Arc<Track>)>,
     /// The oldest first.
-    order: VecDeque<PathBuf>,
+    order: VecDeque<Key>,
     cost: usize,
 }
 
 /// What tells a file from another one that has its name later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Identity {
     bytes: u64,
     modified: Option<SystemTime>,
@@ -39,33 +45,47 @@ pub(crate) struct Identity {
     node: (u64, u64, i64, i64),
 }
 
-/// What is known of the file at `path`, made by `make` where it is not at hand, and what tells the
-/// file from another.
-pub(crate) fn track_of(
-    path: &Path,
-    make: impl FnOnce() -> Result<Track>,
-) -> Result<(Identity, Arc<Track>)> {
-    let meta = fs::metadata(path).map_err(|e| Error::io(path, e))?;
+/// What is known of a video, and what tells its file from another.
+pub(crate) fn track_of(pick: Pick) -> Result<(Identity, Arc<Track>)> {
+    let meta = fs::metadata(pick.path).map_err(|e| Error::io(pick.path, e))?;
     let identity = Identity::of(&meta);
+    let key = key_of(pick);
     // a lock that a fork left held for ever must not stop us: then tables are made again
-    if let Some(track) = try_lock(&TABLES).and_then(|tables| tables.find(path, &identity)) {
-        track.check(path)?;
+    if let Some(track) = try_lock(&TABLES).and_then(|tables| tables.find(&key, &identity)) {
+        track.check(pick.path)?;
         return Ok((identity, track));
     }
-    let track = Arc::new(make()?);
-    replace_track(path, &identity, &track);
+    let place = is_settled(&identity).then(|| Place::of(pick, &identity));
+    let place = place.flatten();
+    if let Some(track) = place.as_ref().and_then(Place::find) {
+        let track = Arc::new(track);
+        replace_track(pick, &identity, &track);
+        return Ok((identity, track));
+    }
+    let (track, input) = Track::of(pick)?;
+    if let Some(place) = place {
+        place.keep(&track);
+    }
+    let track = Arc::new(track);
+    replace_track(pick, &identity, &track);
+    if let Some(input) = input {
+        kept::keep(pick, &identity, Video::Read(input));
+    }
     Ok((identity, track))
 }
 
 /// From now on this is what is known of the file.
-pub(crate) fn replace_track(path: &Path, identity: &Identity, track: &Arc<Track>) {
-    let is_settled = identity
-        .modified
-        .and_then(|time| time.elapsed().ok())
-        .is_some_and(|age| age > SETTLED);
-    if is_settled && let Some(mut tables) = try_lock(&TABLES) {
-        tables.keep(path, identity.clone(), track);
+pub(crate) fn replace_track(pick: Pick, identity: &Identity, track: &Arc<Track>) {
+    if is_settled(identity)
+        && let Some(mut tables) = try_lock(&TABLES)
+    {
+        tables.keep(key_of(pick), identity.clone(), track);
     }
+}
+
+fn is_settled(identity: &Identity) -> bool {
+    let age = identity.modified.and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age > SETTLED)
 }
 
 /// The lock, if it comes free within a millisecond or so: nobody holds it for longer.
@@ -79,6 +99,10 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
         }
     }
     None
+}
+
+fn key_of(pick: Pick) -> Key {
+    (pick.path.to_owned(), pick.stream)
 }
 
 fn cost(track: &Track) -> usize {
@@ -96,30 +120,29 @@ impl Identity {
 }
 
 impl Tables {
-    fn find(&self, path: &Path, identity: &Identity) -> Option<Arc<Track>> {
-        let (known, track) = self.by_path.get(path)?;
+    fn find(&self, key: &Key, identity: &Identity) -> Option<Arc<Track>> {
+        let (known, track) = self.by_key.get(key)?;
         (known == identity).then(|| Arc::clone(track))
     }
 
-    fn keep(&mut self, path: &Path, identity: Identity, track: &Arc<Track>) {
-        self.forget(path);
+    fn keep(&mut self, key: Key, identity: Identity, track: &Arc<Track>) {
+        self.forget(&key);
         self.cost += cost(track);
-        self.order.push_back(path.to_owned());
-        self.by_path
-            .insert(path.to_owned(), (identity, Arc::clone(track)));
+        self.order.push_back(key.clone());
+        self.by_key.insert(key, (identity, Arc::clone(track)));
         // the newest stays, however long: its file is in use
         while self.cost > MAX_KEPT && self.order.len() > 1 {
-            let Some(oldest) = self.order.front().cloned() else {
-                return;
-            };
-            self.forget(&oldest);
+            let oldest = self.order.pop_front();
+            if let Some((_, track)) = oldest.and_then(|key| self.by_key.remove(&key)) {
+                self.cost -= cost(&track);
+            }
         }
     }
 
-    fn forget(&mut self, path: &Path) {
-        if let Some((_, track)) = self.by_path.remove(path) {
+    fn forget(&mut self, key: &Key) {
+        if let Some((_, track)) = self.by_key.remove(key) {
             self.cost -= cost(&track);
-            self.order.retain(|kept| kept != path);
+            self.order.retain(|kept| kept != key);
         }
     }
 }
@@ -142,32 +165,39 @@ mod tests {
         }
     }
 
+    fn key(name: &str) -> Key {
+        (name.into(), None)
+    }
+
     #[test]
     fn a_file_that_changed_is_not_found() {
         let mut tables = Tables::default();
-        let path = Path::new("a");
-        tables.keep(path, identity(1), &table(3));
-        assert!(tables.find(path, &identity(1)).is_some());
-        assert!(tables.find(path, &identity(2)).is_none());
-        assert!(tables.find(Path::new("b"), &identity(1)).is_none());
-        tables.keep(path, identity(2), &table(5));
-        assert!(tables.find(path, &identity(1)).is_none());
+        tables.keep(key("a"), identity(1), &table(3));
+        assert!(tables.find(&key("a"), &identity(1)).is_some());
+        assert!(tables.find(&key("a"), &identity(2)).is_none());
+        assert!(tables.find(&key("b"), &identity(1)).is_none());
+        tables.keep(key("a"), identity(2), &table(5));
+        assert!(tables.find(&key("a"), &identity(1)).is_none());
         assert_eq!(tables.cost, 5 + FRAMES_PER_TABLE);
         assert_eq!(tables.order.len(), 1);
+    }
+
+    #[test]
+    fn each_video_of_a_file_has_its_table() {
+        let mut tables = Tables::default();
+        tables.keep(key("a"), identity(1), &table(3));
+        assert!(tables.find(&("a".into(), Some(0)), &identity(1)).is_none());
     }
 
     #[test]
     fn the_oldest_tables_make_room() {
         let mut tables = Tables::default();
         for name in ["a", "b", "c"] {
-            tables.keep(
-                Path::new(name),
-                identity(0),
-                &table(MAX_KEPT / 2 - FRAMES_PER_TABLE),
-            );
+            let frames = MAX_KEPT / 2 - FRAMES_PER_TABLE;
+            tables.keep(key(name), identity(0), &table(frames));
         }
-        assert!(tables.find(Path::new("a"), &identity(0)).is_none());
-        assert!(tables.find(Path::new("c"), &identity(0)).is_some());
+        assert!(tables.find(&key("a"), &identity(0)).is_none());
+        assert!(tables.find(&key("c"), &identity(0)).is_some());
         assert_eq!((tables.cost, tables.order.len()), (MAX_KEPT, 2));
     }
 }

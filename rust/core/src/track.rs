@@ -8,84 +8,112 @@ use std::sync::{Arc, OnceLock};
 
 use crate::Result;
 use crate::ffmpeg::{Facts, Input, Packet};
+use crate::h264;
 use crate::index::{Index, Row};
 use crate::limits::{check_frame, check_frames};
+use crate::source::Pick;
 
 /// What is known of a file's video.
 #[derive(Debug, Default)]
 pub(crate) struct Track {
     pub facts: Arc<Facts>,
     pub index: Index,
+    /// Whether the table was made of packets as the container has them, see [`Input::is_plain`].
+    pub is_plain: bool,
+    /// Whether it came from the disk, and the decoder must be tried to know more.
+    pub needs_trial: bool,
+    /// Whether all of the file's bytes were read for it.
+    pub is_costly: bool,
     /// The first packets.
-    head: Vec<Row>,
+    pub head: Vec<Row>,
     /// Whether a file opened by its header gives the same packets.
-    is_header_enough: OnceLock<bool>,
+    pub is_header_enough: OnceLock<bool>,
 }
 
 /// Packets by which a file that was opened by its header is known again.
 const HEAD_ROWS: usize = 16;
 
 impl Track {
-    /// Reads the open file to its end.
-    pub fn of(input: &mut Input) -> Result<Self> {
-        let rows = scan(input)?.unwrap_or_default();
+    /// Reads a file's packets to the end, or decodes it; with the file if that is open still.
+    pub fn of(pick: Pick) -> Result<(Self, Option<Input>)> {
+        let mut input = Input::open(pick)?;
+        let mut track = Self::by_packets(&mut input)?;
+        if track.is_none() && input.is_plain {
+            // a parser may know what the container does not tell
+            input = Input::open_by_trial(pick)?;
+            track = Self::by_packets(&mut input)?;
+        }
+        if let Some(track) = track {
+            return Ok((track, Some(input)));
+        }
         let facts = Arc::clone(&input.facts);
-        let (index, head) = match Index::from_rows(&rows) {
-            Some(mut index) => {
-                index.skip = index.skip_of(facts.codec());
-                (index, rows.iter().take(HEAD_ROWS).cloned().collect())
-            }
-            None => (Index::by_decoding(input.path())?, Vec::new()),
+        drop(input);
+        Ok((Self::by_decoding(facts, pick)?, None))
+    }
+
+    fn by_packets(input: &mut Input) -> Result<Option<Self>> {
+        let Some(rows) = scan(input)? else {
+            return Ok(None);
         };
-        Ok(Self {
-            facts,
+        let Some(mut index) = Index::from_rows(&rows) else {
+            return Ok(None);
+        };
+        index.skip = index.skip_of(input.facts.codec());
+        Ok(Some(Self {
+            facts: Arc::clone(&input.facts),
             index,
-            head,
+            is_plain: input.is_plain,
+            needs_trial: false,
+            is_costly: !input.is_blank(),
+            head: rows.into_iter().take(HEAD_ROWS).collect(),
             is_header_enough: OnceLock::new(),
-        })
+        }))
     }
 
     /// The same of a file that has other frames than its packets promise.
-    pub fn by_decoding(&self, path: &Path) -> Result<Self> {
+    pub fn by_decoding(facts: Arc<Facts>, pick: Pick) -> Result<Self> {
         Ok(Self {
-            facts: Arc::clone(&self.facts),
-            index: Index::by_decoding(path)?,
+            facts,
+            index: Index::by_decoding(pick)?,
+            is_costly: true,
             ..Self::default()
         })
     }
 
     /// Refuses what is above limits that were lowered since the file was read.
     pub fn check(&self, path: &Path) -> Result<()> {
-        let (width, height) = self.facts.coded_size();
+        let (width, height) = self.facts.coded_size;
         check_frame(path, width, height)?;
         check_frames(path, self.index.times.len())
     }
 
     /// Opens the file again, by its header where that is enough; or goes back to the start of the
     /// `opened` one that was read.
-    pub fn open(&self, path: &Path, opened: Option<Input>) -> Result<Input> {
+    pub fn open(&self, pick: Pick, opened: Option<Input>) -> Result<Input> {
         let start = self.head.first().map(|row| row.dts.unwrap_or(row.pts));
         if let Some((mut input, start)) = opened.zip(start)
-            && input.seek(start).is_ok()
+            && input.rewind(start).is_ok()
         {
             input.clock().restart();
             return Ok(input);
         }
-        let is_enough = match self.is_header_enough.get() {
-            Some(known) => *known,
-            None => *self.is_header_enough.get_or_init(|| self.try_header(path)),
-        };
-        if is_enough && let Some(input) = Input::open_known(path, &self.facts)? {
+        if self.needs_trial && self.is_plain {
+            return Input::open(pick);
+        }
+        let is_enough = || self.is_plain || self.try_header(pick);
+        if *self.is_header_enough.get_or_init(is_enough)
+            && let Some(input) = Input::open_known(pick, &self.facts, self.is_plain)?
+        {
             return Ok(input);
         }
-        Input::open(path)
+        Input::open_by_trial(pick)
     }
 
-    fn try_header(&self, path: &Path) -> bool {
-        let Ok(Some(mut input)) = Input::open_known(path, &self.facts) else {
+    fn try_header(&self, pick: Pick) -> bool {
+        let Ok(Some(mut input)) = Input::open_known(pick, &self.facts, false) else {
             return false;
         };
-        let Ok(mut packet) = Packet::new(path) else {
+        let Ok(mut packet) = Packet::new(pick.path) else {
             return false;
         };
         let mut is_next = |row: &Row| {
@@ -100,8 +128,8 @@ impl Track {
 fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     let codec = input.facts.codec();
     let is_one_to_one = match codec {
-        "h264" => input.facts.is_progressive(),
-        "mpeg4" => input.facts.reorder_delay() == 0,
+        "h264" => input.facts.is_progressive,
+        "mpeg4" => !input.facts.is_reordered,
         "hevc" | "vp8" | "vp9" | "av1" | "mjpeg" | "prores" | "ffv1" | "png" => true,
         _ => false,
     };
@@ -113,7 +141,7 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     loop {
         match input.read(&mut packet) {
             Ok(true) => {}
-            Ok(false) => return Ok(Some(rows)),
+            Ok(false) => break,
             Err(_) => return input.check_time().map(|()| None),
         }
         let Some(row) = Row::of(&packet) else {
@@ -122,10 +150,23 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
         if packet.is_corrupt() || !is_one_frame(codec, packet.bytes()) {
             return Ok(None);
         }
+        if rows.is_empty() {
+            let is_h264 = codec == "h264";
+            if is_h264 && input.facts.is_by_header() && h264::changes_parameters(packet.bytes()) {
+                return Ok(None);
+            }
+            if !matches!(codec, "vp8" | "vp9") {
+                input.skip_content();
+            }
+        }
         rows.push(row);
         check_frames(input.path(), rows.len())?;
         input.clock().restart();
     }
+    // how long the last frame is shown is guessed where the container does not tell
+    let last = rows.iter().max_by_key(|row| row.pts);
+    let is_told = !input.is_plain || last.is_none_or(|row| row.duration > 0);
+    Ok(is_told.then_some(rows))
 }
 
 /// Whether a packet is one frame to be shown, as far as its first and last bytes tell.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use fastvd_core::clip::{Clip, Wanted};
 use fastvd_core::convert::{Fit, View};
 use fastvd_core::resize::Filter;
-use fastvd_core::source::video::{probe, read};
+use fastvd_core::source::Pick;
+use fastvd_core::source::video::{self, Info};
 use fastvd_core::{Error, Result, ffmpeg};
 
 const VIEW: View = View {
@@ -31,15 +32,23 @@ fn av_libs() -> Option<PathBuf> {
 }
 
 /// A shared video; `None` where there is no FFmpeg or no such file.
-fn video(name: &str) -> Option<PathBuf> {
+fn shared(name: &str) -> Option<PathBuf> {
     ffmpeg::open(av_libs().as_deref()).ok()?;
     limits::set();
     let path = root().join("../shared/data/video").join(name);
     path.is_file().then_some(path)
 }
 
+fn best(path: &Path) -> Pick<'_> {
+    Pick { path, stream: None }
+}
+
+fn probe(path: &Path) -> Result<Info> {
+    video::probe(best(path))
+}
+
 fn read_list(path: &Path, numbers: &[usize]) -> Result<Clip> {
-    read(path, &Wanted::List(numbers.to_vec()), &VIEW, 1)
+    video::read(best(path), &Wanted::List(numbers.to_vec()), &VIEW, 1)
 }
 
 #[test]
@@ -50,11 +59,11 @@ fn frames_are_the_same_however_they_are_reached() -> Result<()> {
         "nasa_vp9.webm",
         "unordered.mov",
     ] {
-        let Some(path) = video(name) else {
+        let Some(path) = shared(name) else {
             return Ok(());
         };
-        let whole = read(
-            &path,
+        let whole = video::read(
+            best(&path),
             &Wanted::Clip {
                 start: 0,
                 frames: None,
@@ -79,7 +88,7 @@ fn frames_are_the_same_however_they_are_reached() -> Result<()> {
 
 #[test]
 fn header_is_told() -> Result<()> {
-    let Some(path) = video("rotate_90.mov") else {
+    let Some(path) = shared("rotate_90.mov") else {
         return Ok(());
     };
     let info = probe(&path)?;
@@ -93,7 +102,7 @@ fn header_is_told() -> Result<()> {
 
 #[test]
 fn frames_past_the_end_are_refused_with_the_count() {
-    let Some(path) = video("unordered.mov") else {
+    let Some(path) = shared("unordered.mov") else {
         return;
     };
     let error = read_list(&path, &[4])
@@ -108,7 +117,7 @@ fn frames_past_the_end_are_refused_with_the_count() {
 
 #[test]
 fn what_is_no_video_is_refused() {
-    if video("unordered.mov").is_none() {
+    if shared("unordered.mov").is_none() {
         return;
     }
     let missing = probe(Path::new("no/such/file.mp4"));

@@ -2,13 +2,13 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "pyo3 hands over values")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fastvd_core::clip::Wanted;
 use fastvd_core::convert::{Fit, Rect, View, resize_clip};
 use fastvd_core::resize::Filter;
-use fastvd_core::source::video;
-use fastvd_core::{Error, ffmpeg};
+use fastvd_core::source::{Pick, video};
+use fastvd_core::{Error, ffmpeg, store};
 use numpy::{IntoPyArray, PyArray1, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -24,6 +24,12 @@ pub fn open_ffmpeg(py: Python<'_>, folder: Option<PathBuf>) -> Option<String> {
     py.detach(|| ffmpeg::open(folder.as_deref()).err())
 }
 
+/// Keeps frame tables in `folder` from now on, or in none.
+#[pyfunction]
+pub fn set_table_folder(folder: Option<PathBuf>) {
+    store::set_folder(folder);
+}
+
 /// Times [T] in seconds, end, (height, width), rotation, codec, whether there is sound.
 pub type Info<'py> = (
     Bound<'py, PyArray1<f64>>,
@@ -36,8 +42,12 @@ pub type Info<'py> = (
 
 /// What a video holds.
 #[pyfunction]
-pub fn probe_video(py: Python<'_>, path: PathBuf) -> Result<Info<'_>, PyError> {
-    let info = detached(py, || video::probe(&path))?;
+pub fn probe_video(
+    py: Python<'_>,
+    path: PathBuf,
+    stream: Option<usize>,
+) -> Result<Info<'_>, PyError> {
+    let info = detached(py, || video::probe(pick(&path, stream)))?;
     let times = info.times.into_pyarray(py);
     Ok((
         times,
@@ -55,6 +65,7 @@ pub fn probe_video(py: Python<'_>, path: PathBuf) -> Result<Info<'_>, PyError> {
 pub fn read_clip<'py>(
     py: Python<'py>,
     path: PathBuf,
+    stream: Option<usize>,
     start: usize,
     frames: Option<usize>,
     stride: usize,
@@ -71,7 +82,9 @@ pub fn read_clip<'py>(
         frames,
         stride,
     };
-    let clip = detached(py, || video::read(&path, &wanted, &view, threads))?;
+    let clip = detached(py, || {
+        video::read(pick(&path, stream), &wanted, &view, threads)
+    })?;
     Ok(to_array(py, clip)?)
 }
 
@@ -81,6 +94,7 @@ pub fn read_clip<'py>(
 pub fn read_frames<'py>(
     py: Python<'py>,
     path: PathBuf,
+    stream: Option<usize>,
     indices: Vec<usize>,
     size: Rows,
     crop: Crop,
@@ -89,7 +103,9 @@ pub fn read_frames<'py>(
     grey: bool,
 ) -> Result<Bound<'py, PyArray4<u8>>, PyError> {
     let view = view(size, crop, fit, resample, grey)?;
-    let clip = detached(py, || video::read(&path, &Wanted::List(indices), &view, 1))?;
+    let clip = detached(py, || {
+        video::read(pick(&path, stream), &Wanted::List(indices), &view, 1)
+    })?;
     Ok(to_array(py, clip)?)
 }
 
@@ -110,6 +126,10 @@ pub fn resize<'py>(
     let shape = [shape[0], shape[1], shape[2], shape[3]];
     let clip = detached(py, || resize_clip(bytes, shape, &view))?;
     Ok(to_array(py, clip)?)
+}
+
+fn pick(path: &Path, stream: Option<usize>) -> Pick<'_> {
+    Pick { path, stream }
 }
 
 fn view(size: Rows, crop: Crop, fit: &str, resample: &str, grey: bool) -> Result<View, Error> {

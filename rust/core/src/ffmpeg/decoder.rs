@@ -62,7 +62,7 @@ impl Decoder {
         let fail = |reason: String| Error::media(input.path(), reason);
         // SAFETY: the codec is null or static; the context is ours, freed by `Drop`
         let mut decoder = unsafe {
-            let codec = (library.call.avcodec_find_decoder)(input.facts.codec_id());
+            let codec = (library.call.avcodec_find_decoder)(input.facts.codec_id);
             if codec.is_null() {
                 return Err(fail(format!(
                     "FFmpeg has no decoder for {}",
@@ -86,10 +86,8 @@ impl Decoder {
         let mut options = Options::new(library, &[(c"max_pixels", &most_pixels())]);
         // SAFETY: context, parameters and codec belong together; the fields are set before opening
         let code = unsafe {
-            let copied = (library.call.avcodec_parameters_to_context)(
-                this.context,
-                input.facts.parameters(),
-            );
+            let copied =
+                (library.call.avcodec_parameters_to_context)(this.context, input.parameters());
             set(this.context, layout.pkt_timebase, input.facts.time_base);
             set(
                 this.context,

@@ -5,33 +5,43 @@ use std::ptr;
 
 use super::input::Input;
 use super::layout::{
-    PARAMETERS_CODEC_ID, PARAMETERS_CODEC_TYPE, SIDE_DATA_BYTES, SIDE_DATA_DATA, SIDE_DATA_SIZE,
-    SIDE_DATA_TYPE, get,
+    PARAMETERS_CODEC_ID, PARAMETERS_CODEC_TYPE, PARAMETERS_EXTRADATA, PARAMETERS_EXTRADATA_SIZE,
+    SIDE_DATA_BYTES, SIDE_DATA_DATA, SIDE_DATA_SIZE, SIDE_DATA_TYPE, get,
 };
-use super::library::{Library, Rational};
-use crate::{Error, Result};
+use super::library::{Library, Rational, library};
+use crate::{Error, Result, h264};
 
+const AVMEDIA_TYPE_VIDEO: c_int = 0;
 const AVMEDIA_TYPE_AUDIO: c_int = 1;
 const AV_DISPOSITION_ATTACHED_PIC: c_int = 1024;
 const AV_PKT_DATA_DISPLAYMATRIX: c_int = 5;
 
-/// What opening a file and trying its decoders told about its video.
+/// What a file tells about one of its videos.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    pub(super) stream: c_int,
-    pub(super) time_base: Rational,
+    pub stream: c_int,
+    /// FFmpeg's number of the codec.
+    pub codec_id: c_int,
+    pub time_base: Rational,
+    /// Width and height in the header.
+    pub coded_size: (usize, usize),
     /// Clockwise turn that shows the frames upright: 0, 90, 180 or 270 degrees.
     pub rotation: u16,
     /// Whether the file has sound.
     pub has_audio: bool,
-    parameters: Option<Parameters>,
+    /// Whether each picture is a whole frame, not a field.
+    pub is_progressive: bool,
+    /// Whether the decoder holds frames back to bring them into display order.
+    pub is_reordered: bool,
+    /// What trying the decoder told beside; `None` where the header tells all.
+    pub found: Option<Parameters>,
 }
 
 /// A copy of `AVCodecParameters`.
 #[derive(Debug)]
-struct Parameters {
+pub(crate) struct Parameters {
     library: &'static Library,
-    parameters: *mut c_void,
+    pub(super) parameters: *mut c_void,
 }
 
 // SAFETY: nobody writes to the copy
@@ -47,18 +57,25 @@ impl Drop for Parameters {
 }
 
 impl Facts {
-    /// Those of the best video stream.
-    pub(super) fn best(input: &Input) -> Result<Self> {
-        let (best, library) = (input.best_stream(), input.library);
-        let disposition = library.layout.stream.disposition;
-        // SAFETY: the stream exists where `best` is not negative
-        let is_cover = best >= 0
-            && unsafe { get::<c_int>(input.stream_at(best), disposition) }
-                & AV_DISPOSITION_ATTACHED_PIC
-                != 0;
-        if best < 0 || is_cover {
-            return Err(Error::media(input.path(), "holds no video"));
-        }
+    /// Those that the header alone tells, of video number `number` or of the only one. `None` where
+    /// frames must be decoded to know.
+    pub(super) fn by_header(input: &Input, number: Option<usize>) -> Option<Self> {
+        let stream = match number {
+            Some(number) => videos(input).nth(number)?,
+            None => clear_best(input)?,
+        };
+        let facts = Self::of(input, stream);
+        let is_known = input.is_mp4() && facts.codec() == "h264";
+        let size = is_known.then(|| h264::frame_size(extradata(input, stream)))?;
+        (size == Some(facts.coded_size)).then_some(Self {
+            is_progressive: true,
+            ..facts
+        })
+    }
+
+    /// Those of video number `number`, or of the best one, when decoders were tried.
+    pub(super) fn found(input: &Input, number: Option<usize>) -> Result<Self> {
+        let (stream, library) = (choose(input, number)?, input.library);
         // SAFETY: no arguments; the copy is freed by its owner
         let parameters = unsafe { (library.call.avcodec_parameters_alloc)() };
         let parameters = Parameters {
@@ -68,75 +85,69 @@ impl Facts {
         let copy = library.call.avcodec_parameters_copy;
         // SAFETY: both are there
         let is_copied = !parameters.parameters.is_null()
-            && unsafe { copy(parameters.parameters, input.parameters_of(best)) } >= 0;
+            && unsafe { copy(parameters.parameters, input.parameters_of(stream)) } >= 0;
         if !is_copied {
             return Err(Error::media(input.path(), "no memory for its parameters"));
         }
         Ok(Self {
-            stream: best,
-            time_base: time_base(input, best),
-            rotation: rotation(input, best),
-            has_audio: has_audio(input),
-            parameters: Some(parameters),
+            found: Some(parameters),
+            ..Self::of(input, stream)
         })
+    }
+
+    /// The same without what the trial told of the decoder, where the header of `input`, the same file
+    /// opened again, tells that too.
+    pub(super) fn without_trial(&self, input: &Input) -> Option<Self> {
+        let found = self.found.as_ref()?.parameters;
+        let delay = input.library.layout.parameters.video_delay;
+        // SAFETY: our copy is whole
+        let is_told = unsafe {
+            extradata_of(found) == extradata(input, self.stream)
+                && get::<c_int>(found, delay) == parameter(input, self.stream, delay)
+        };
+        let told = Self::of(input, self.stream);
+        (is_told && told.coded_size == self.coded_size).then_some(Self {
+            is_progressive: self.is_progressive,
+            ..told
+        })
+    }
+
+    fn of(input: &Input, stream: c_int) -> Self {
+        let layout = &input.library.layout.parameters;
+        let field = |offset| parameter(input, stream, offset);
+        let side = |offset| usize::try_from(field(offset)).unwrap_or(0);
+        Self {
+            stream,
+            codec_id: field(PARAMETERS_CODEC_ID),
+            time_base: time_base(input, stream),
+            coded_size: (side(layout.width), side(layout.height)),
+            rotation: rotation(input, stream),
+            has_audio: streams_of(input, AVMEDIA_TYPE_AUDIO).next().is_some(),
+            is_progressive: field(layout.field_order) == 1,
+            is_reordered: field(layout.video_delay) != 0,
+            found: None,
+        }
     }
 
     /// Whether the stream of a file that was opened again looks the same, as far as its header tells.
     pub(super) fn fit(&self, input: &Input) -> bool {
-        // SAFETY: the stream exists; a field of its parameters
-        self.stream < input.num_streams() as c_int
-            && unsafe { get::<c_int>(input.parameters_of(self.stream), PARAMETERS_CODEC_ID) }
-                == self.codec_id()
-            && time_base(input, self.stream) == self.time_base
-    }
-
-    /// `AVCodecParameters`; null where nothing is known yet.
-    pub(super) fn parameters(&self) -> *const c_void {
-        self.parameters
-            .as_ref()
-            .map_or(ptr::null(), |p| p.parameters.cast_const())
-    }
-
-    fn parameter(&self, offset: impl FnOnce(&Library) -> usize) -> c_int {
-        let Some(Parameters {
-            library,
-            parameters,
-        }) = &self.parameters
-        else {
-            return 0;
-        };
-        // SAFETY: the offsets used below are those of c_int fields of AVCodecParameters
-        unsafe { get(*parameters, offset(library)) }
-    }
-
-    /// FFmpeg's number of the codec.
-    pub(super) fn codec_id(&self) -> c_int {
-        self.parameter(|_| PARAMETERS_CODEC_ID)
+        let stream = self.stream;
+        if stream >= input.num_streams() as c_int {
+            return false;
+        }
+        let other = Self::of(input, stream);
+        let is_same_size = self.found.is_some() || other.coded_size == self.coded_size;
+        is_same_size && (other.codec_id, other.time_base) == (self.codec_id, self.time_base)
     }
 
     /// Name of the codec.
     pub fn codec(&self) -> &'static str {
-        let library = self.parameters.as_ref().map(|p| p.library);
-        library.map_or("", |library| library.codec_name(self.codec_id()))
+        library().map_or("", |library| library.codec_name(self.codec_id))
     }
 
-    /// Width and height in the header.
-    pub fn coded_size(&self) -> (usize, usize) {
-        let side = |side: c_int| usize::try_from(side).unwrap_or(0);
-        (
-            side(self.parameter(|library| library.layout.parameters.width)),
-            side(self.parameter(|library| library.layout.parameters.height)),
-        )
-    }
-
-    /// Whether each picture is a whole frame, not a field.
-    pub fn is_progressive(&self) -> bool {
-        self.parameter(|library| library.layout.parameters.field_order) == 1
-    }
-
-    /// How many frames the decoder holds back to bring them into display order.
-    pub fn reorder_delay(&self) -> c_int {
-        self.parameter(|library| library.layout.parameters.video_delay)
+    /// Whether the header told all.
+    pub fn is_by_header(&self) -> bool {
+        self.found.is_none()
     }
 
     /// Seconds in a tick of the stream.
@@ -160,10 +171,92 @@ fn time_base(input: &Input, stream: c_int) -> Rational {
     }
 }
 
-fn has_audio(input: &Input) -> bool {
-    // SAFETY: a field of the stream's parameters
-    let kind = |i| unsafe { get::<c_int>(input.parameters_of(i), PARAMETERS_CODEC_TYPE) };
-    (0..input.num_streams() as c_int).any(|i| kind(i) == AVMEDIA_TYPE_AUDIO)
+/// The one video of a file, or the one that has the most pixels and the highest bit rate: of others
+/// FFmpeg judges by their first packets too.
+fn clear_best(input: &Input) -> Option<c_int> {
+    let layout = &input.library.layout;
+    let field = |stream, offset| i64::from(parameter(input, stream, offset));
+    let merits = |stream: c_int| {
+        // SAFETY: a field of a stream that exists
+        let disposition: c_int = unsafe { get(input.stream_at(stream), layout.stream.disposition) };
+        // SAFETY: a field of its parameters
+        let bit_rate: i64 = unsafe { get(input.parameters_of(stream), layout.parameters.bit_rate) };
+        let side = layout.parameters;
+        (
+            disposition,
+            field(stream, side.width) * field(stream, side.height),
+            bit_rate,
+        )
+    };
+    let best = videos(input).max_by_key(|stream| merits(*stream).1)?;
+    let (disposition, pixels, bit_rate) = merits(best);
+    let is_behind = |stream: c_int| {
+        let other = merits(stream);
+        other.0 == disposition && other.1 < pixels && other.2 < bit_rate
+    };
+    let mut others = streams_of(input, AVMEDIA_TYPE_VIDEO).filter(|stream| *stream != best);
+    others.all(is_behind).then_some(best)
+}
+
+/// The stream of video number `number`, or of the best one.
+fn choose(input: &Input, number: Option<usize>) -> Result<c_int> {
+    let fail = |reason: String| Err(Error::media(input.path(), reason));
+    let clear = input.is_mp4().then(|| clear_best(input)).flatten();
+    let best = clear.unwrap_or_else(|| input.best_stream());
+    if best < 0 || number.is_none() && is_cover(input, best) {
+        return fail("holds no video".to_owned());
+    }
+    let Some(number) = number else {
+        return Ok(best);
+    };
+    match videos(input).nth(number) {
+        Some(stream) => Ok(stream),
+        None => fail(format!(
+            "has {} video streams, number {number} was asked for",
+            videos(input).count()
+        )),
+    }
+}
+
+/// The streams that are videos, without cover pictures.
+fn videos(input: &Input) -> impl Iterator<Item = c_int> {
+    streams_of(input, AVMEDIA_TYPE_VIDEO).filter(|stream| !is_cover(input, *stream))
+}
+
+fn streams_of(input: &Input, kind: c_int) -> impl Iterator<Item = c_int> {
+    (0..input.num_streams() as c_int)
+        .filter(move |stream| parameter(input, *stream, PARAMETERS_CODEC_TYPE) == kind)
+}
+
+fn is_cover(input: &Input, stream: c_int) -> bool {
+    let disposition = input.library.layout.stream.disposition;
+    // SAFETY: callers pass a stream that exists
+    unsafe { get::<c_int>(input.stream_at(stream), disposition) & AV_DISPOSITION_ATTACHED_PIC != 0 }
+}
+
+fn parameter(input: &Input, stream: c_int, offset: usize) -> c_int {
+    // SAFETY: callers pass a stream that exists and the offset of a c_int of its parameters
+    unsafe { get(input.parameters_of(stream), offset) }
+}
+
+/// What the header holds for the decoder.
+fn extradata(input: &Input, stream: c_int) -> &[u8] {
+    // SAFETY: the parameters are there as long as the input is open
+    unsafe { extradata_of(input.parameters_of(stream)) }
+}
+
+/// # Safety
+/// `parameters` are an `AVCodecParameters` that lives as long as the answer.
+unsafe fn extradata_of<'a>(parameters: *const c_void) -> &'a [u8] {
+    // SAFETY: the parameters hold so many bytes there
+    unsafe {
+        let data: *const u8 = get(parameters, PARAMETERS_EXTRADATA);
+        let bytes: c_int = get(parameters, PARAMETERS_EXTRADATA_SIZE);
+        match usize::try_from(bytes) {
+            Ok(bytes) if !data.is_null() => std::slice::from_raw_parts(data, bytes),
+            _ => &[],
+        }
+    }
 }
 
 fn rotation(input: &Input, stream: c_int) -> u16 {

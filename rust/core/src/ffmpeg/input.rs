@@ -1,6 +1,6 @@
-//! An open file: its best video stream, packet by packet.
+//! An open file: one of its video streams, packet by packet.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
@@ -9,13 +9,18 @@ use super::clock::{Clock, interrupt};
 use super::facts::Facts;
 use super::handle::{Options, Packet, library_for, most_pixels};
 use super::io::FileIo;
-use super::layout::{FORMAT_NB_STREAMS, FORMAT_PB, FORMAT_STREAMS, get, set};
+use super::layout::{
+    FORMAT_INPUT, FORMAT_NB_STREAMS, FORMAT_PB, FORMAT_STREAMS, INPUT_NAME, get, set,
+};
 use super::library::Library;
 use crate::limits::check_frame;
+use crate::source::Pick;
 use crate::{Error, Result};
 
 const AVMEDIA_TYPE_VIDEO: c_int = 0;
 const AVDISCARD_ALL: c_int = 48;
+const AVFMT_FLAG_NOFILLIN: c_int = 0x10;
+const AVFMT_FLAG_NOPARSE: c_int = 0x20;
 const AVSEEK_FLAG_BACKWARD: c_int = 1;
 const AVERROR_EOF: c_int = -541_478_725;
 
@@ -24,8 +29,12 @@ pub(crate) struct Input {
     pub(super) library: &'static Library,
     context: *mut c_void,
     path: PathBuf,
+    number: Option<usize>,
     /// What the stream is.
     pub facts: Arc<Facts>,
+    /// Whether packets come as the container has them, each a whole frame: no parser sees them, and
+    /// none of their fields is guessed.
+    pub is_plain: bool,
     /// Dropped after the context, which reads through it.
     io: FileIo,
 }
@@ -34,28 +43,63 @@ pub(crate) struct Input {
 unsafe impl Send for Input {}
 
 impl Input {
-    /// Opens the file and finds its best video stream, which takes decoding a frame or some.
-    pub fn open(path: &Path) -> Result<Self> {
-        let mut input = Self::with_header(path, Arc::default())?;
-        input.look_into_streams()?;
-        input.facts = Arc::new(Facts::best(&input)?);
-        input.discard_others();
-        let (width, height) = input.facts.coded_size();
-        check_frame(path, width, height)?;
-        Ok(input)
+    /// Opens a video: by the file's header where that tells all, else as [`Input::open_by_trial`].
+    pub fn open(pick: Pick) -> Result<Self> {
+        let mut input = Self::with_header(pick, Arc::default())?;
+        let is_plain = input.is_mp4() || input.format() == "matroska,webm";
+        if let Some(facts) = Facts::by_header(&input, pick.stream) {
+            input.facts = Arc::new(facts);
+            input.set_plain();
+            return input.check_frame();
+        }
+        input.try_decoders()?;
+        let input = input.check_frame()?;
+        // the parsers that were used on trial would go on
+        let plain = is_plain.then(|| Self::open_known(pick, &input.facts, true));
+        let Some(mut plain) = plain.transpose()?.flatten() else {
+            return Ok(input);
+        };
+        if let Some(facts) = input.facts.without_trial(&plain) {
+            plain.facts = Arc::new(facts);
+        }
+        Ok(plain)
+    }
+
+    /// Opens a video and decodes a frame or some to know it better; its packets are parsed.
+    pub fn open_by_trial(pick: Pick) -> Result<Self> {
+        let mut input = Self::with_header(pick, Arc::default())?;
+        input.try_decoders()?;
+        input.check_frame()
     }
 
     /// Opens a file whose facts are known, by its header alone. `None` if it now looks otherwise.
-    pub fn open_known(path: &Path, facts: &Arc<Facts>) -> Result<Option<Self>> {
-        let input = Self::with_header(path, Arc::clone(facts))?;
+    pub fn open_known(pick: Pick, facts: &Arc<Facts>, is_plain: bool) -> Result<Option<Self>> {
+        let mut input = Self::with_header(pick, Arc::clone(facts))?;
         if !facts.fit(&input) {
             return Ok(None);
         }
         input.discard_others();
+        if is_plain {
+            input.set_plain();
+        }
         Ok(Some(input))
     }
 
-    fn with_header(path: &Path, facts: Arc<Facts>) -> Result<Self> {
+    fn try_decoders(&mut self) -> Result<()> {
+        self.look_into_streams()?;
+        self.facts = Arc::new(Facts::found(self, self.number)?);
+        Ok(())
+    }
+
+    fn check_frame(self) -> Result<Self> {
+        self.discard_others();
+        let (width, height) = self.facts.coded_size;
+        check_frame(&self.path, width, height)?;
+        Ok(self)
+    }
+
+    fn with_header(pick: Pick, facts: Arc<Facts>) -> Result<Self> {
+        let path = pick.path;
         let library = library_for(path)?;
         let io = FileIo::open(library, path)?;
         // SAFETY: no arguments
@@ -67,7 +111,9 @@ impl Input {
             library,
             context,
             path: path.to_owned(),
+            number: pick.stream,
             facts,
+            is_plain: false,
             io,
         };
         // a playlist inside the file must not make FFmpeg open another one
@@ -123,6 +169,17 @@ impl Input {
         }
     }
 
+    fn set_plain(&mut self) {
+        let offset = self.library.layout.format.flags;
+        // SAFETY: a field of the open context
+        unsafe {
+            let flags: c_int = get(self.context, offset);
+            let plain = AVFMT_FLAG_NOFILLIN | AVFMT_FLAG_NOPARSE;
+            set(self.context, offset, flags | plain);
+        }
+        self.is_plain = true;
+    }
+
     fn check(&self, code: c_int) -> Result<()> {
         if code < 0 {
             self.check_time()?;
@@ -136,6 +193,14 @@ impl Input {
         &self.path
     }
 
+    /// The file, and which video of it.
+    pub fn pick(&self) -> Pick<'_> {
+        Pick {
+            path: &self.path,
+            stream: self.number,
+        }
+    }
+
     /// Since when no frame of it came.
     pub fn clock(&self) -> &Clock {
         &self.io.clock
@@ -144,6 +209,24 @@ impl Input {
     /// The error for a file that gave no frame for too long.
     pub fn check_time(&self) -> Result<()> {
         self.io.clock.check(&self.path)
+    }
+
+    /// From now on, packets come without their bytes where that saves reading them from the disk.
+    pub fn skip_content(&mut self) {
+        if self.is_plain && self.is_mp4() && !self.io.has_fragments() {
+            self.io.set_blank(true);
+        }
+    }
+
+    /// Whether packets come without their bytes.
+    pub fn is_blank(&self) -> bool {
+        self.io.is_blank()
+    }
+
+    /// Goes back to the first packet, at `time` (ticks).
+    pub fn rewind(&mut self, time: i64) -> Result<()> {
+        self.io.set_blank(false);
+        self.seek(time)
     }
 
     /// Reads the next packet of the video; `false` at the end. The error is for a damaged file.
@@ -173,6 +256,20 @@ impl Input {
         self.check(code)
     }
 
+    /// FFmpeg's name of the container.
+    fn format(&self) -> &str {
+        // SAFETY: an open context has an input format, which has a name
+        let name = unsafe {
+            let format: *const c_void = get(self.context, FORMAT_INPUT);
+            CStr::from_ptr(get(format, INPUT_NAME))
+        };
+        name.to_str().unwrap_or("")
+    }
+
+    pub(super) fn is_mp4(&self) -> bool {
+        self.format() == "mov,mp4,m4a,3gp,3g2,mj2"
+    }
+
     pub(super) fn num_streams(&self) -> u32 {
         // SAFETY: a field of the open context
         unsafe { get(self.context, FORMAT_NB_STREAMS) }
@@ -192,6 +289,14 @@ impl Input {
         unsafe {
             let streams: *const *mut c_void = get(self.context, FORMAT_STREAMS);
             *streams.offset(index as isize)
+        }
+    }
+
+    /// What the decoder must know.
+    pub(super) fn parameters(&self) -> *const c_void {
+        match &self.facts.found {
+            Some(found) => found.parameters.cast_const(),
+            None => self.parameters_of(self.facts.stream),
         }
     }
 

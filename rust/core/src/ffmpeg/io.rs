@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::layout::{IO_BUFFER, get};
+use super::layout::{IO_BUFFER, IO_BUFFER_END, IO_BUFFER_READ, get, set};
 use super::library::Library;
 use crate::source::open_file;
 use crate::{Error, Result};
@@ -26,8 +26,8 @@ pub(crate) struct FileIo {
     context: *mut c_void,
     /// How long no frame came: no more is read when it is too long.
     pub clock: Arc<Clock>,
-    /// Boxed twice over: FFmpeg keeps the address of the inner one.
-    _file: Box<Source>,
+    /// From a box: FFmpeg keeps the address too.
+    source: *mut Source,
 }
 
 struct Source {
@@ -35,6 +35,8 @@ struct Source {
     bytes: u64,
     /// Where the next read begins: the file's own position is shared with processes that fork.
     position: u64,
+    /// Whether reads give no content.
+    is_blank: bool,
     clock: Arc<Clock>,
 }
 
@@ -43,15 +45,16 @@ impl FileIo {
     pub fn open(library: &'static Library, path: &Path) -> Result<Self> {
         let (file, bytes) = open_file(path)?;
         let clock = Arc::new(Clock::new());
-        let mut source = Box::new(Source {
+        let source = Box::into_raw(Box::new(Source {
             file,
             bytes,
             position: 0,
+            is_blank: false,
             clock: Arc::clone(&clock),
-        });
-        let opaque = ptr::from_mut(&mut *source).cast();
+        }));
+        let opaque = source.cast();
         // SAFETY: the buffer is from av_malloc, as avio_alloc_context wants it, and belongs to the
-        // context from here on; `opaque` lives in a box that outlives the context
+        // context from here on; `opaque` lives until this owner drops it, after the context
         let context = unsafe {
             let mut buffer = (library.call.av_malloc)(BUFFER_BYTES);
             let size = BUFFER_BYTES as c_int;
@@ -67,19 +70,69 @@ impl FileIo {
             }
             context
         };
-        if context.is_null() {
-            return Err(Error::media(path, "no memory for the file's buffer"));
-        }
-        Ok(Self {
+        let io = Self {
             library,
             context,
             clock,
-            _file: source,
-        })
+            source,
+        };
+        if context.is_null() {
+            return Err(Error::media(path, "no memory for the file's buffer"));
+        }
+        Ok(io)
     }
 
     pub fn context(&self) -> *mut c_void {
         self.context
+    }
+
+    /// From now on, whether reads are told that they were done, and give no content: the packets of a
+    /// container that lists them in its header are then counted without being read from the disk.
+    pub fn set_blank(&mut self, is_blank: bool) {
+        // SAFETY: FFmpeg is not reading now; an empty buffer is one whose ends are at its start
+        unsafe {
+            (*self.source).is_blank = is_blank;
+            let buffer: *mut c_void = get(self.context, IO_BUFFER);
+            set(self.context, IO_BUFFER_READ, buffer);
+            set(self.context, IO_BUFFER_END, buffer);
+        }
+    }
+
+    pub fn is_blank(&self) -> bool {
+        // SAFETY: FFmpeg is not reading now
+        unsafe { (*self.source).is_blank }
+    }
+
+    /// Whether an MP4 file may list packets elsewhere than in its header.
+    pub fn has_fragments(&self) -> bool {
+        // SAFETY: FFmpeg is not reading now
+        let source = unsafe { &*self.source };
+        let mut position = 0_u64;
+        let mut head = [0; 16];
+        // few files have more than ten boxes
+        for _ in 0..1000 {
+            if position >= source.bytes {
+                return false;
+            }
+            let count = source.file.read_at(&mut head, position).unwrap_or(0);
+            let kind = &head[4..8];
+            let word = |at: usize| {
+                head[at..at + 4]
+                    .iter()
+                    .fold(0, |n, b| n << 8 | u64::from(*b))
+            };
+            let bytes = match word(0) {
+                // up to the end of the file
+                0 => source.bytes - position,
+                1 => word(8) << 32 | word(12),
+                bytes => bytes,
+            };
+            if count < 8 || bytes < 8 || kind == b"moof" {
+                return true;
+            }
+            position = position.saturating_add(bytes);
+        }
+        true
     }
 }
 
@@ -88,16 +141,19 @@ impl Drop for FileIo {
         // SAFETY: FFmpeg may have replaced the buffer, so the one in the context is freed; the
         // format context that used it is gone (`Input` drops it first)
         unsafe {
-            let mut buffer: *mut c_void = get(self.context, IO_BUFFER);
-            (self.library.call.av_freep)((&raw mut buffer).cast());
-            (self.library.call.avio_context_free)(&raw mut self.context);
+            if !self.context.is_null() {
+                let mut buffer: *mut c_void = get(self.context, IO_BUFFER);
+                (self.library.call.av_freep)((&raw mut buffer).cast());
+                (self.library.call.avio_context_free)(&raw mut self.context);
+            }
+            drop(Box::from_raw(self.source));
         }
     }
 }
 
 /// FFmpeg's `read_packet`: fills `buffer`, answers with the count or an error code.
 unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> c_int {
-    // SAFETY: `opaque` is the box that `FileIo` keeps, used by one thread at a time, and FFmpeg
+    // SAFETY: `opaque` is the source that `FileIo` owns, used by one thread at a time, and FFmpeg
     // gives a buffer of `size` bytes
     let (source, buffer) = unsafe {
         let length = usize::try_from(size).unwrap_or(0);
@@ -108,6 +164,16 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     };
     if source.clock.is_late() {
         return AVERROR_EXIT;
+    }
+    if source.is_blank {
+        let left = source.bytes.saturating_sub(source.position);
+        let count = left.min(buffer.len() as u64);
+        source.position += count;
+        return if count == 0 {
+            AVERROR_EOF
+        } else {
+            count as c_int
+        };
     }
     loop {
         match source.file.read_at(buffer, source.position) {

@@ -21,6 +21,7 @@ pub(crate) struct Layout {
 /// `AVFormatContext`.
 #[derive(Debug)]
 pub(crate) struct FormatLayout {
+    pub flags: usize,
     pub interrupt_callback: usize,
 }
 
@@ -34,10 +35,11 @@ pub(crate) struct StreamLayout {
 }
 
 /// `AVCodecParameters`; side data is here from 61 on, in the stream before.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ParametersLayout {
     pub width: usize,
     pub height: usize,
+    pub bit_rate: usize,
     pub field_order: usize,
     pub video_delay: usize,
     pub side_data: Option<(usize, usize)>,
@@ -62,12 +64,18 @@ pub(crate) struct FrameLayout {
 }
 
 // fields at one place in all four versions
+pub(crate) const FORMAT_INPUT: usize = 8;
 pub(crate) const FORMAT_PB: usize = 32;
 pub(crate) const FORMAT_NB_STREAMS: usize = 44;
 pub(crate) const FORMAT_STREAMS: usize = 48;
+pub(crate) const INPUT_NAME: usize = 0;
 pub(crate) const IO_BUFFER: usize = 8;
+pub(crate) const IO_BUFFER_READ: usize = 24;
+pub(crate) const IO_BUFFER_END: usize = 32;
 pub(crate) const PARAMETERS_CODEC_TYPE: usize = 0;
 pub(crate) const PARAMETERS_CODEC_ID: usize = 4;
+pub(crate) const PARAMETERS_EXTRADATA: usize = 16;
+pub(crate) const PARAMETERS_EXTRADATA_SIZE: usize = 24;
 pub(crate) const SIDE_DATA_BYTES: usize = 24;
 pub(crate) const SIDE_DATA_DATA: usize = 0;
 pub(crate) const SIDE_DATA_SIZE: usize = 8;
@@ -89,6 +97,7 @@ pub(crate) const FRAME_PTS: usize = 136;
 const PARAMETERS_TO_60: ParametersLayout = ParametersLayout {
     width: 56,
     height: 60,
+    bit_rate: 32,
     field_order: 72,
     video_delay: 96,
     side_data: None,
@@ -96,14 +105,17 @@ const PARAMETERS_TO_60: ParametersLayout = ParametersLayout {
 const PARAMETERS_FROM_61: ParametersLayout = ParametersLayout {
     width: 72,
     height: 76,
+    bit_rate: 48,
     field_order: 96,
     video_delay: 120,
     side_data: Some((32, 40)),
 };
 const FORMAT_TO_60: FormatLayout = FormatLayout {
+    flags: 96,
     interrupt_callback: 200,
 };
 const FORMAT_FROM_61: FormatLayout = FormatLayout {
+    flags: 128,
     interrupt_callback: 216,
 };
 const STREAM_TO_59: StreamLayout = StreamLayout {

@@ -102,6 +102,8 @@ functions! {
 pub(crate) struct Library {
     pub call: Functions,
     pub layout: &'static Layout,
+    /// Full versions of libavformat and libavcodec.
+    pub versions: [u32; 2],
     /// `av_stream_get_side_data`, which is gone where side data is in the codec parameters.
     pub stream_side_data: Option<StreamSideDataFn>,
     /// Keeps the libraries mapped as long as `call` is in use.
@@ -280,9 +282,14 @@ fn take(opened: Opened, beside: Vec<Dynamic>) -> Result<Library, String> {
     // SAFETY: the type is that of the public headers of 5.1 and 6.1
     let stream_side_data = unsafe { opened.avformat.get(b"av_stream_get_side_data\0") };
     let stream_side_data = stream_side_data.ok().map(|function| *function);
+    let versions = [
+        version(&opened.avformat, b"avformat_version\0")?,
+        version(&opened.avcodec, b"avcodec_version\0")?,
+    ];
     Ok(Library {
         call,
         layout,
+        versions,
         stream_side_data,
         _opened: opened,
         _beside: beside,
@@ -309,11 +316,15 @@ fn matching_layout(opened: &Opened) -> Result<&'static Layout, String> {
 }
 
 fn major(library: &Dynamic, name: &[u8]) -> Result<u32, String> {
+    version(library, name).map(|version| version >> 16)
+}
+
+fn version(library: &Dynamic, name: &[u8]) -> Result<u32, String> {
     // SAFETY: every FFmpeg library exports `unsigned xxx_version(void)`
     let version = unsafe {
         library
             .get::<unsafe extern "C" fn() -> c_uint>(name)
             .map(|version| version())
     };
-    version.map(|v| v >> 16).map_err(|e| e.to_string())
+    version.map_err(|e| e.to_string())
 }

@@ -17,4 +17,5 @@ pub(crate) use decoder::{Decoder, Received, Settings};
 pub(crate) use facts::Facts;
 pub(crate) use handle::{Frame, Packet};
 pub(crate) use input::Input;
+pub(crate) use library::{Rational, library};
 pub(crate) use scaler::Scaler;

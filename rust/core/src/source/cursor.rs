@@ -68,8 +68,8 @@ impl<'a> Cursor<'a> {
     pub fn finish(self) -> Option<Open> {
         let is_good = self.at.is_some() && !self.stream.is_damaged && self.index.is_seekable();
         is_good.then_some(Open {
+            at: self.at.filter(|_| !self.stream.is_over()),
             stream: self.stream,
-            at: self.at,
             show: self.show,
         })
     }

@@ -1,11 +1,12 @@
 //! Videos that stay open for the next read: opening a file takes as long as decoding some frames of
 //! it, and a read that goes on where the last one ended needs none before its own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::sync::{LazyLock, Mutex};
 
-use crate::ffmpeg::Settings;
+use crate::ffmpeg::{Input, Settings};
+use crate::source::Pick;
 use crate::source::builder::Show;
 use crate::source::cursor::Place;
 use crate::source::stream::Stream;
@@ -24,7 +25,15 @@ struct Kept {
     path: PathBuf,
     identity: Identity,
     pixels: usize,
-    video: Open,
+    video: Video,
+}
+
+/// A video that is open.
+pub(crate) enum Video {
+    /// Its packets were read, nothing was decoded.
+    Read(Input),
+    /// Frames of it were decoded.
+    Decoded(Box<Open>),
 }
 
 /// A video and where its decoder is.
@@ -34,10 +43,29 @@ pub(crate) struct Open {
     pub show: Option<Show>,
 }
 
-/// A video that was kept of this very file, with such a decoder.
-pub(crate) fn take(path: &Path, identity: &Identity, settings: Settings) -> Option<Open> {
+impl Video {
+    fn input(&self) -> &Input {
+        match self {
+            Self::Read(input) => input,
+            Self::Decoded(open) => &open.stream.input,
+        }
+    }
+
+    fn has_decoder(&self, wanted: Settings) -> bool {
+        match self {
+            Self::Read(_) => true,
+            Self::Decoded(open) => open.stream.settings == wanted,
+        }
+    }
+}
+
+/// A video that was kept of this very file, with such a decoder or with none.
+pub(crate) fn take(pick: Pick, identity: &Identity, settings: Settings) -> Option<Video> {
     let mut kept = try_lock(&KEPT)?;
-    let is_it = |one: &Kept| one.path == path && one.video.stream.settings == settings;
+    let is_it = |one: &Kept| {
+        let is_asked_for = one.path == pick.path && one.video.input().pick().stream == pick.stream;
+        is_asked_for && one.video.has_decoder(settings)
+    };
     let found = kept.iter().position(is_it)?;
     let one = kept.remove(found).of_this_process()?;
     (one.identity == *identity).then_some(one.video)
@@ -55,11 +83,11 @@ impl Kept {
 }
 
 /// Keeps a video that is sound for the next read; those unused for longest make room.
-pub(crate) fn keep(path: &Path, identity: &Identity, video: Open) {
-    let (width, height) = video.stream.input.facts.coded_size();
+pub(crate) fn keep(pick: Pick, identity: &Identity, video: Video) {
+    let (width, height) = video.input().facts.coded_size;
     let one = Kept {
         process: process::id(),
-        path: path.to_owned(),
+        path: pick.path.to_owned(),
         identity: identity.clone(),
         pixels: width * height,
         video,

@@ -10,9 +10,10 @@ use crate::ffmpeg::{Facts, Input, Settings};
 use crate::index::Skip;
 use crate::limits::clip_bytes;
 use crate::pixels::Pixels;
+use crate::source::Pick;
 use crate::source::builder::{Builder, Show, Wish};
 use crate::source::cursor::{Cursor, Reached};
-use crate::source::kept;
+use crate::source::kept::{self, Video};
 use crate::source::stream::Stream;
 use crate::tables::{Identity, replace_track, track_of};
 use crate::track::Track;
@@ -23,31 +24,27 @@ const CUTS_PER_THREAD: usize = 2;
 
 /// Decodes the frames asked for, on up to `threads` threads: a clip that spans many places where
 /// decoding may start is cut there, another one is left to the threads of its decoder.
-pub fn read(path: &Path, wanted: &Wanted, view: &View, threads: usize) -> Result<Clip> {
-    let mut opened = None;
-    let (identity, track) = track_of(path, || {
-        let input = opened.insert(Input::open(path)?);
-        Track::of(input)
-    })?;
-    let is_seekable = track.index.is_seekable();
-    let job = Job::new(path, view, &identity, track)?;
-    if let Some(clip) = job.clip(wanted, threads, opened)? {
+pub fn read(pick: Pick, wanted: &Wanted, view: &View, threads: usize) -> Result<Clip> {
+    let (identity, track) = track_of(pick)?;
+    let (is_seekable, facts) = (track.index.is_seekable(), Arc::clone(&track.facts));
+    let job = Job::new(pick, view, &identity, track)?;
+    if let Some(clip) = job.clip(wanted, threads)? {
         return Ok(clip);
     }
-    let fail = || Error::media(path, "gives other frames each time it is decoded");
+    let fail = || Error::media(pick.path, "gives other frames each time it is decoded");
     if !is_seekable {
         return Err(fail());
     }
     // the packets promised other frames than the decoder makes: from now on its frames count
-    let track = Arc::new(job.track.by_decoding(path)?);
-    replace_track(path, &identity, &track);
-    let job = Job::new(path, view, &identity, track)?;
-    job.clip(wanted, threads, None)?.ok_or_else(fail)
+    let track = Arc::new(Track::by_decoding(facts, pick)?);
+    replace_track(pick, &identity, &track);
+    let job = Job::new(pick, view, &identity, track)?;
+    job.clip(wanted, threads)?.ok_or_else(fail)
 }
 
 /// What is the same for all parts of a read.
 struct Job<'a> {
-    path: &'a Path,
+    pick: Pick<'a>,
     view: &'a View,
     identity: &'a Identity,
     track: Arc<Track>,
@@ -59,14 +56,14 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(
-        path: &'a Path,
+        pick: Pick<'a>,
         view: &'a View,
         identity: &'a Identity,
         track: Arc<Track>,
     ) -> Result<Self> {
-        let (size, scale) = shown_size(path, view, &track.facts)?;
+        let (size, scale) = shown_size(pick.path, view, &track.facts)?;
         Ok(Self {
-            path,
+            pick,
             view,
             identity,
             track,
@@ -76,8 +73,8 @@ impl<'a> Job<'a> {
     }
 
     /// The frames asked for; `None` where the index is wrong about the frames.
-    fn clip(&self, wanted: &Wanted, threads: usize, opened: Option<Input>) -> Result<Option<Clip>> {
-        let wishes = sorted(&wanted.resolve(self.path, self.track.index.times.len())?);
+    fn clip(&self, wanted: &Wanted, threads: usize) -> Result<Option<Clip>> {
+        let wishes = sorted(&wanted.resolve(self.pick.path, self.track.index.times.len())?);
         let shape = [
             wishes.len(),
             self.size[0],
@@ -86,11 +83,12 @@ impl<'a> Job<'a> {
         ];
         let bytes = clip_bytes(shape)?;
         let mut pixels = Pixels::new(bytes).ok_or_else(|| {
-            Error::media(self.path, format!("no memory for a clip of {bytes} bytes"))
+            let reason = format!("no memory for a clip of {bytes} bytes");
+            Error::media(self.pick.path, reason)
         })?;
         let cuts = self.cuts(&wishes, threads);
         let is_done = if cuts.is_empty() {
-            self.fill(&wishes, &mut pixels, threads, opened)?
+            self.fill(&wishes, &mut pixels, threads)?
         } else {
             self.fill_parts(&wishes, &mut pixels, &cuts, threads)?
         };
@@ -143,7 +141,7 @@ impl<'a> Job<'a> {
         let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let work = || -> Result<bool> {
             while let Some((wishes, pixels)) = next() {
-                if !self.fill(wishes, pixels, 1, None)? {
+                if !self.fill(wishes, pixels, 1)? {
                     return Ok(false);
                 }
             }
@@ -163,36 +161,36 @@ impl<'a> Job<'a> {
     }
 
     /// Fills a clip, or a part of it, by one decoder; `false` where the index is wrong about the frames.
-    fn fill(
-        &self,
-        wishes: &[Wish],
-        pixels: &mut [u8],
-        threads: usize,
-        opened: Option<Input>,
-    ) -> Result<bool> {
+    fn fill(&self, wishes: &[Wish], pixels: &mut [u8], threads: usize) -> Result<bool> {
         let (index, settings) = (&self.track.index, self.settings(threads));
         let first = wishes.first().map_or(0, |(number, _)| *number);
-        let kept = kept::take(self.path, self.identity, settings);
-        let can_retry = kept.is_some() || index.skip != Skip::Nothing;
-        let mut cursor = match kept {
-            Some(video) => Cursor::kept(video, index, first),
-            None => Cursor::fresh(
-                Stream::new(self.track.open(self.path, opened)?, settings)?,
-                index,
-            ),
+        let (mut cursor, is_fresh) = match kept::take(self.pick, self.identity, settings) {
+            Some(Video::Decoded(video)) => (Cursor::kept(*video, index, first), false),
+            other => {
+                let opened = match other {
+                    Some(Video::Read(input)) => Some(input),
+                    _ => None,
+                };
+                let input = self.track.open(self.pick, opened)?;
+                (Cursor::fresh(Stream::new(input, settings)?, index), true)
+            }
         };
+        let can_retry = !is_fresh || index.skip != Skip::Nothing;
         let mut end = self.decode(&mut cursor, wishes, pixels, index.skip)?;
         if end != End::Done && can_retry {
-            cursor = Cursor::fresh(Stream::new(Input::open(self.path)?, settings)?, index);
+            cursor = Cursor::fresh(
+                Stream::new(Input::open_by_trial(self.pick)?, settings)?,
+                index,
+            );
             end = self.decode(&mut cursor, wishes, pixels, Skip::Nothing)?;
         }
         if let End::Damaged(number) = end {
             let reason = format!("frame {number} can't be decoded: its data are damaged");
-            return Err(Error::media(self.path, reason));
+            return Err(Error::media(self.pick.path, reason));
         }
         let is_done = end == End::Done;
         if is_done && let Some(video) = cursor.finish() {
-            kept::keep(self.path, self.identity, video);
+            kept::keep(self.pick, self.identity, Video::Decoded(Box::new(video)));
         }
         Ok(is_done)
     }
@@ -206,7 +204,7 @@ impl<'a> Job<'a> {
         skip: Skip,
     ) -> Result<End> {
         let show = Show::new(self.view, cursor.show.take());
-        let mut clip = Builder::new(self.path, show, wishes, self.size, pixels);
+        let mut clip = Builder::new(self.pick.path, show, wishes, self.size, pixels);
         let times = wishes.iter().map(|(number, _)| cursor.time(*number));
         cursor.stream.wanted = times.collect();
         cursor.stream.skip = skip;
@@ -247,7 +245,7 @@ const MJPEG_SCALE: usize = 4;
 /// Height and width of the frames as the view shows them, and how many times smaller the decoder may
 /// make them.
 fn shown_size(path: &Path, view: &View, facts: &Facts) -> Result<([usize; 2], usize)> {
-    let (width, height) = facts.coded_size();
+    let (width, height) = facts.coded_size;
     let is_upended = !facts.rotation.is_multiple_of(180);
     let [height, width] = if is_upended {
         [width, height]

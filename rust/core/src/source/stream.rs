@@ -14,7 +14,10 @@ pub(crate) struct Stream {
     decoder: Decoder,
     packet: Packet,
     av1: av1::Reader,
+    /// Whether the decoder was given the end of the stream.
     is_fed: bool,
+    /// Whether it was given all that the one wanted frame needs.
+    is_done: bool,
     damaged_in_a_row: usize,
     /// Times of the frames that are wanted, in order.
     pub wanted: Vec<i64>,
@@ -42,6 +45,7 @@ impl Stream {
             packet,
             av1: av1::Reader::default(),
             is_fed: false,
+            is_done: false,
             damaged_in_a_row: 0,
             wanted: Vec::new(),
             skip: Skip::Nothing,
@@ -72,7 +76,8 @@ impl Stream {
                         return Ok(false);
                     }
                     // what can't be read any more ends the file
-                    let is_packet = self.input.read(&mut self.packet).unwrap_or(false);
+                    let is_packet =
+                        !self.is_done && self.input.read(&mut self.packet).unwrap_or(false);
                     self.input.check_time()?;
                     self.is_fed = !is_packet;
                     if let Some(pts) = self.packet.pts().filter(|_| is_packet) {
@@ -101,7 +106,7 @@ impl Stream {
         let sought = self.input.seek(entry.dts.unwrap_or(entry.pts));
         if sought.is_err() || !self.find(entry) {
             // containers without an index may land behind: read all packets from the start
-            self.input = Input::open(self.input.path())?;
+            self.input = Input::open_by_trial(self.input.pick())?;
             if !self.find(entry) {
                 self.input.check_time()?;
                 return Ok(false);
@@ -109,8 +114,14 @@ impl Stream {
         }
         self.decoder.flush();
         self.is_fed = false;
+        self.is_done = false;
         self.send(true);
         Ok(true)
+    }
+
+    /// Whether the decoder must begin anew to give other frames.
+    pub fn is_over(&self) -> bool {
+        self.is_fed
     }
 
     /// Gives the decoder the packet, or the end of the file.
@@ -133,6 +144,13 @@ impl Stream {
                 self.packet.truncate(needed);
             }
         }
+        // a lone frame where decoding may start needs no other; the decoder would hold it back to see
+        // whether one is shown before it
+        self.is_done = is_packet
+            && self.skip != Skip::Nothing
+            && self.packet.is_key()
+            && self.wanted.first() == self.wanted.last()
+            && last.is_some_and(|last| self.packet.pts() == Some(last));
         let is_skipping = is_spare && self.skip == Skip::NonReference;
         self.decoder.skip_non_reference(is_skipping);
         self.decoder.send(is_packet.then_some(&self.packet))

@@ -1,11 +1,8 @@
 //! Videos by FFmpeg: frame i is the i-th decoded frame in display order.
 
-use std::path::Path;
-
 use crate::Result;
-use crate::ffmpeg::Input;
+use crate::source::Pick;
 use crate::tables::track_of;
-use crate::track::Track;
 
 pub use crate::source::read::read;
 
@@ -26,11 +23,11 @@ pub struct Info {
     pub has_audio: bool,
 }
 
-/// Counts the frames of a file and tells its format.
-pub fn probe(path: &Path) -> Result<Info> {
-    let (_, track) = track_of(path, || Track::of(&mut Input::open(path)?))?;
+/// Counts the frames of a video and tells its format.
+pub fn probe(pick: Pick) -> Result<Info> {
+    let (_, track) = track_of(pick)?;
     let (facts, index) = (&track.facts, &track.index);
-    let (width, height) = facts.coded_size();
+    let (width, height) = facts.coded_size;
     let rotation = facts.rotation;
     let first = index.times.first().copied().unwrap_or(0);
     let seconds = |ticks: i64| ticks as f64 * facts.tick();
