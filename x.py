@@ -93,7 +93,7 @@ def install_packages() -> None:
     free = shutil.disk_usage(ROOT).free
     if free < NEEDED_BYTES and not (VENV / "x-packages.stamp").exists():
         fail(f"{NEEDED_BYTES / 1e9:.0f} GB of disk are needed, {free / 1e9:.1f} GB are free")
-    say("installing the Python packages into .venv (5 GB, some minutes on a slow line)")
+    say("installing the Python packages into .venv (6 GB, some minutes on a slow line)")
     if not works(PYTHON):
         try:
             venv.create(VENV, with_pip=True, clear=VENV.exists())

@@ -178,6 +178,8 @@ class ClipDataset:
                 self._record(failure)
                 if self.on_error != "replace":
                     error.add_note(f"reading clip {index} of epoch {epoch}: {source}")
+                    if self.on_error == "skip":
+                        error.add_note("a ClipLoader leaves it out; elsewhere use 'replace'")
                     raise
             else:
                 counters = (epoch, index, attempt)
@@ -258,7 +260,7 @@ class ClipDataset:
         self.errors.append(failure)
         if failure.source.path not in self._bad and self.on_error != "error":
             self._bad.add(failure.source.path)
-            done = "replaced" if self.on_error == "replace" else "left out"
+            done = "replaced" if self.on_error == "replace" else "lost"
             logger.warning("clip %s, see the dataset's errors: %s", done, failure.reason)
             self._check_bad()
 

@@ -79,6 +79,8 @@ class ClipLoader:
         if output not in ("float32", "float16", "bfloat16", "numpy"):
             choices = "float32, float16, bfloat16 or numpy"
             raise ValueError(f"output must be {choices}, got {output!r}")
+        if _is_gpu(device):
+            _check_gpu(device, output)
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"shard must be (rank, world) with 0 <= rank < world, got {shard}")
         self.clips = clips
@@ -209,6 +211,15 @@ class _Output(Protocol):
 
 def _is_gpu(device: "torch.device | str") -> bool:
     return str(device).startswith("cuda")
+
+
+def _check_gpu(device: "torch.device | str", output: Output) -> None:
+    import torch
+
+    if output == "numpy":
+        raise ValueError(f"output='numpy' stays in the machine's memory, got device={device}")
+    if not torch.cuda.is_available():
+        raise ValueError(f"device={device}: this machine has no GPU that PyTorch can use")
 
 
 def _tensor_output(loader: ClipLoader, buffers: Buffers, shape: tuple[int, ...]) -> _Output | None:

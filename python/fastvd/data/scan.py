@@ -154,7 +154,7 @@ def check_report(report: ScanReport, on_error: str) -> None:
     left_out = f"{len(report.unusable)} of {len(report.files)} videos can't be used"
     reasons = listed([str(file) for file in report.unusable])
     if on_error == "error":
-        raise MediaError(f"{left_out} (on_error='skip' goes on without): {reasons}")
+        raise MediaError(f"{left_out} (on_error='replace' goes on without): {reasons}")
     logger.warning("%s: %s", left_out, reasons)
 
 

@@ -5,6 +5,7 @@ else by PyAV (``media/twin.py``); pictures by ``media/still.py``.
 """
 
 import math
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
     and the highest bit rate. Raises FileNotFoundError, or MediaError for what holds no frames or
     no such stream.
     """
-    path = Path(path)
+    path = _path(path)
     track = _track(path, stream)
     gaps = np.sort(np.diff(track.times))
     middle = len(gaps) // 2
@@ -78,7 +79,7 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
 
 def frame_times(path: Path | str, *, stream: int | None = None) -> npt.NDArray[np.float64]:
     """When each frame is shown, in seconds from the first; ``stream`` as in ``probe``."""
-    return _track(Path(path), stream).times
+    return _track(_path(path), stream).times
 
 
 def read_clip(
@@ -119,7 +120,7 @@ def read_clip(
     stop = start + (most + stride if frames is None else frames * stride)
     threads = threads or (len(os.sched_getaffinity(0)) if frames is None else 1)
     wanted = range(start, stop, stride)
-    return _read(Path(path), stream, wanted, view, to_end=frames is None, threads=threads)
+    return _read(_path(path), stream, wanted, view, to_end=frames is None, threads=threads)
 
 
 def iter_clips(
@@ -135,17 +136,16 @@ def iter_clips(
     threads: int | None = None,
     stream: int | None = None,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield a whole file in clips of ``frames`` frames, the last one of what is left.
+    """Give a whole file in clips of ``frames`` frames, the last one of what is left.
 
     Each clip goes on where the one before ended: a long video passes through little memory.
     ``threads`` decode, by default all cores; all else as in ``read_clip``.
     """
     if frames < 1 or stride < 1:
         raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
-    path = Path(path)
     total = -(-probe(path, stream=stream).frames // stride)
-    for first in range(0, total, frames):
-        yield read_clip(
+    return (
+        read_clip(
             path,
             start=first * stride,
             frames=min(frames, total - first),
@@ -158,6 +158,8 @@ def iter_clips(
             threads=threads or len(os.sched_getaffinity(0)),
             stream=stream,
         )
+        for first in range(0, total, frames)
+    )
 
 
 def read_frames(
@@ -172,11 +174,11 @@ def read_frames(
     stream: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode frames by number, in any order and with repeats; all else as in ``read_clip``."""
-    wanted = [int(i) for i in indices]
+    wanted = [operator.index(i) for i in indices]
     if not wanted or min(wanted) < 0 or max(wanted) >= LARGEST:
         raise ValueError(f"indices must be one or more frame numbers from 0, got {wanted[:8]}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
-    return _read(Path(path), stream, wanted, view)
+    return _read(_path(path), stream, wanted, view)
 
 
 def clip_at(
@@ -201,7 +203,7 @@ def clip_at(
     if not 0 <= seconds < math.inf or frames < 1 or (fps is not None and not 0 < fps < math.inf):
         asked = f"seconds={seconds}, frames={frames}, fps={fps}"
         raise ValueError(f"seconds must be 0 or more, frames and fps above 0, got {asked}")
-    track = _track(Path(path), stream)
+    track = _track(_path(path), stream)
     wanted = seconds + (np.arange(frames) / fps if fps else np.zeros(1))
     if wanted[-1] >= track.end:
         raise MediaError(f"{path}: lasts {track.end:g} s, {wanted[-1]:g} s was asked for")
@@ -210,6 +212,12 @@ def clip_at(
         numbers = numbers[0] + np.arange(frames)
     view = {"size": size, "crop": crop, "fit": fit, "resample": resample, "grey": grey}
     return read_frames(path, numbers.tolist(), stream=stream, **view)  # type: ignore[arg-type]
+
+
+def _path(path: Path | str) -> Path:
+    if not str(path):
+        raise ValueError("the path is empty")
+    return Path(path)
 
 
 def _track(path: Path, stream: int | None) -> Track:

@@ -122,7 +122,9 @@ impl<'a> Place<'a> {
     /// Gives an entry its second name.
     fn link(&self, name: &Path) {
         let part = self.part();
-        if fs::hard_link(name, &part).is_ok() && fs::rename(&part, &self.by_file).is_err() {
+        if fs::hard_link(name, &part).is_ok() {
+            let _ = fs::rename(&part, &self.by_file);
+            // two names of one file are both left by a rename
             let _ = fs::remove_file(&part);
         }
     }
