@@ -34,6 +34,7 @@ CONFIG_SHAPE = (CONFIG.frames, CONFIG.size, CONFIG.size, CONFIG.channels)
 BATCH = 64
 THREADS = 2
 
+_REST_S = 0.3
 # cached batches in the time of a decoded one
 _CACHED_TURNS = 100
 
@@ -90,6 +91,8 @@ def timed(
     rates: dict[str, list[float]] = {name: [] for name in peers}
     for turn in range(rounds + 1):
         for name, peer in peers.items():
+            # threads of the peer before may still spin on a core
+            time.sleep(_REST_S)
             begun = clock()
             for k in range(turns):
                 peer(k)
@@ -189,7 +192,7 @@ def bench_floats(store: Store, kind: Kind, threads: int, rounds: int) -> dict[st
     peers: dict[str, Peer] = {"fastvd": lambda k: store.ours(k, out, kind, threads)}
     peers |= {f"PyTorch, {name}": theirs(form) for name, form in forms.items()}
     clock = time.process_time if threads == 1 else time.perf_counter
-    rates = timed(peers, rounds=rounds, turns=2, clock=clock)
+    rates = timed(peers, rounds=rounds, turns=4, clock=clock)
     facts = {"dtype": kind, "threads": threads, "clock": "CPU time" if threads == 1 else "wall"}
     return record(f"{kind}, {threads} thread{'s' * (threads > 1)}", rates, **facts)
 
