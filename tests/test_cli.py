@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +293,12 @@ def test_every_command_has_help(capsys):
             cli.main([command, "--help"])
         assert stop.value.code == 0
         assert "usage: fastvd" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(shared_videos: Path) -> None:
+    command = [sys.executable, "-m", "fastvd.cli", "probe", str(shared_videos / "nasa_13013.mp4")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

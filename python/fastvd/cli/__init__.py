@@ -5,6 +5,7 @@ A command imports what it needs when it runs: torch takes seconds, and --help an
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -24,7 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if extra and args.command != "train":
         parser.error(f"unknown arguments: {' '.join(extra)}")
     try:
-        return int(args.run(args, extra) if args.command == "train" else args.run(args))
+        status = int(args.run(args, extra) if args.command == "train" else args.run(args))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # who reads us (head) has seen enough; the interpreter's last flush must not fail too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (FastvdError, OSError, ValueError) as error:
         return fail(error)
     except KeyboardInterrupt:
