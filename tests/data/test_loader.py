@@ -221,3 +221,12 @@ def test_batches_reach_the_gpu(clips):
         assert batch.clip.is_cuda
         assert batch.clip.is_contiguous(memory_format=torch.channels_last_3d)
         assert torch.equal(batch.clip.cpu(), wanted.clip)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"), [("numpy", "machine's memory"), ("float32", "no GPU")]
+)
+def test_a_gpu_that_is_not_used_is_refused(clips, monkeypatch, output, reason) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=reason):
+        ClipLoader(clips, batch_size=1, device="cuda", output=output)

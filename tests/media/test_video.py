@@ -296,3 +296,12 @@ def test_bad_arguments_are_refused(
 def test_bad_indices_are_refused(reader: str, counting_video: Path, indices: list[int]) -> None:
     with pytest.raises(ValueError, match="indices must be"):
         read_frames(counting_video, indices)
+
+
+def test_what_is_no_number_or_no_path_is_refused(counting_video: Path) -> None:
+    with pytest.raises(TypeError, match="float"):
+        read_frames(counting_video, [1.9])
+    with pytest.raises(ValueError, match="path is empty"):
+        read_clip("")
+    with pytest.raises(ValueError, match="frames and stride"):
+        iter_clips(counting_video, frames=0)

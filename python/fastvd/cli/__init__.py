@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # who reads us (head) has seen enough; the interpreter's last flush must not fail too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except (FastvdError, OSError, ValueError) as error:
         return fail(error)
     except KeyboardInterrupt:
