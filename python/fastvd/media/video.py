@@ -138,7 +138,8 @@ def iter_clips(
     """Give a whole file in clips of ``frames`` frames, the last one of what is left.
 
     Each clip goes on where the one before ended: a long video passes through little memory.
-    ``threads`` decode, by default all cores; all else as in ``read_clip``.
+    ``threads`` decode, by default all cores, up to 256 MiB ahead; the frames are the same. All
+    else is as in ``read_clip``.
     """
     if frames < 1 or stride < 1:
         raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
