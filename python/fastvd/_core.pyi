@@ -21,6 +21,7 @@ __all__ = [
     "resize",
     "set_limits",
     "set_table_folder",
+    "starts_of_video",
 ]
 
 __version__: str
@@ -59,6 +60,9 @@ def probe_video(
     path: Path, stream: int | None
 ) -> tuple[npt.NDArray[np.float64], float, tuple[int, int], int, str, bool]:
     """Return times in seconds, end, (height, width), rotation, codec, whether there is sound."""
+
+def starts_of_video(path: Path, stream: int | None) -> list[int]:
+    """Return the frames where decoding may start; none if it may only at the file's start."""
 
 def read_clip(
     path: Path,

@@ -82,6 +82,36 @@ def test_interpreter_may_exit_while_threads_decode(
         alone(LEAVE, counting_video, wait_s + 0.003 * i)
 
 
+STOP = """
+import os, signal, sys, threading, time
+from fastvd.media.video import iter_clips
+
+clips = iter_clips(sys.argv[1], frames=2, size=16, threads=2)
+kept = [next(clips)]
+if sys.argv[2] == "interrupt":
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        while True:
+            kept += iter_clips(sys.argv[1], frames=2, size=16, threads=2)
+    except KeyboardInterrupt:
+        began = time.monotonic()
+    while any(thread.name.startswith("fastvd-ahead") for thread in threading.enumerate()):
+        clips.close()
+        assert time.monotonic() < began + 2, "threads go on"
+elif sys.argv[2] == "thread":
+    threading.Thread(target=lambda: print(sum(map(len, clips)))).start()
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "interrupt", "thread"])
+def test_half_read_file_does_not_hold_the_process(
+    rust: None, alone: Callable[..., str], counting_video: Path, how: str
+) -> None:
+    for _ in range(3):
+        left = alone(STOP, counting_video, how, timeout_s=20)
+        assert left == ("38\n" if how == "thread" else "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads by /proc")
 def test_files_and_threads_are_given_back(rust: None, counting_video: Path) -> None:
     def held() -> tuple[int, int]:

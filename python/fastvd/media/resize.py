@@ -137,10 +137,15 @@ def over_black(rgba: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return ((wide[..., :3] * wide[..., 3:] + 127) // 255).astype(np.uint8)
 
 
+def shown_shape(view: View, height: int, width: int) -> tuple[int, int, int]:
+    """H, W, C of what ``view`` makes of a source frame of [height, width]."""
+    h, w = view.size or (view.crop or (0, 0, height, width))[2:]
+    return h, w, 1 if view.grey else 3
+
+
 def check_clip(view: View, frames: int, height: int, width: int) -> None:
     """Raise ValueError if ``frames`` source frames of [height, width] make too large a clip."""
-    h, w = view.size or (view.crop or (0, 0, height, width))[2:]
-    limits.check_clip(frames, h, w, 1 if view.grey else 3)
+    limits.check_clip(frames, *shown_shape(view, height, width))
 
 
 def check_path_plan(path: Path | str, view: View, height: int, width: int) -> None:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from fastvd import limits, native
 from fastvd.errors import MediaError
 from fastvd.media import still
+from fastvd.media.ahead import read_ahead
 from fastvd.media.pyav import needed_for
-from fastvd.media.resize import Fit, Resample, View, make_view
+from fastvd.media.resize import Fit, Resample, View, make_view, shown_shape
 from fastvd.media.track import Track
 
 LARGEST = 1 << 31
@@ -113,12 +114,10 @@ def read_clip(
         asked = f"start={start}, frames={frames}, stride={stride}"
         raise ValueError(f"start must be 0 or more, frames and stride 1 or more, got {asked}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    threads = _threads(1 if threads is None and frames is not None else threads)
     # to the end: past the last frame that a file may have, so that one more is seen
     most = limits.get_limits().max_frames
     stop = start + (most + stride if frames is None else frames * stride)
-    threads = threads or (len(os.sched_getaffinity(0)) if frames is None else 1)
     wanted = range(start, stop, stride)
     return _read(_path(path), stream, wanted, view, to_end=frames is None, threads=threads)
 
@@ -139,26 +138,24 @@ def iter_clips(
     """Give a whole file in clips of ``frames`` frames, the last one of what is left.
 
     Each clip goes on where the one before ended: a long video passes through little memory.
-    ``threads`` decode, by default all cores; all else as in ``read_clip``.
+    ``threads`` decode, by default all cores, up to 256 MiB ahead; the frames are the same. All
+    else is as in ``read_clip``.
     """
     if frames < 1 or stride < 1:
         raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
-    total = -(-probe(path, stream=stream).frames // stride)
-    return (
-        read_clip(
-            path,
-            start=first * stride,
-            frames=min(frames, total - first),
-            stride=stride,
-            size=size,
-            crop=crop,
-            fit=fit,
-            resample=resample,
-            grey=grey,
-            threads=threads or len(os.sched_getaffinity(0)),
-            stream=stream,
-        )
-        for first in range(0, total, frames)
+    view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
+    threads = _threads(threads)
+    info = probe(path, stream=stream)
+    shape = shown_shape(view, info.height, info.width)
+    wanted = range(0, info.frames, stride)
+    limits.check_clip(min(frames, len(wanted)), *shape)
+    return read_ahead(
+        lambda numbers, threads: _read(info.path, stream, numbers, view, threads=threads),
+        wanted,
+        _starts(info.path, stream) if threads > 1 else [],
+        frames=frames,
+        threads=threads,
+        frame_bytes=math.prod(shape),
     )
 
 
@@ -233,6 +230,20 @@ def _track(path: Path, stream: int | None) -> Track:
         track = twin.read_track(path, stream)
     limits.note_ratio(path, len(track.times) * track.size[0] * track.size[1] * 3)
     return track
+
+
+def _threads(threads: int | None) -> int:
+    """``threads``, or one for each core."""
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    return threads or len(os.sched_getaffinity(0))
+
+
+def _starts(path: Path, stream: int | None) -> list[int]:
+    """Frames where decoding may start, where that gains anything."""
+    if _picture_kind(path, stream) is not None or not native.video_available:
+        return []
+    return native.core.starts_of_video(path, stream)
 
 
 def _picture_kind(path: Path, stream: int | None) -> still.Kind | None:

@@ -139,6 +139,17 @@ impl Index {
         self.entries.get(entry as usize).copied()
     }
 
+    /// Number of the first frame that an entry reaches.
+    pub(crate) fn first_of(&self, entry: Entry) -> usize {
+        self.times.partition_point(|time| *time < entry.pts)
+    }
+
+    /// Numbers of the frames where decoding may start; none if it may only at the file's start.
+    pub(crate) fn starts(&self) -> Vec<usize> {
+        let is_start = |i: &usize| *i == 0 || self.entry_of[*i] != self.entry_of[*i - 1];
+        (0..self.entry_of.len()).filter(is_start).collect()
+    }
+
     /// Number of the frame shown at `time`, if it is `first` or a later one.
     pub(crate) fn number_at(&self, time: i64, first: usize) -> Option<usize> {
         let later = self.times.get(first..)?;
@@ -211,6 +222,7 @@ mod tests {
         let index = index.unwrap_or_default();
         assert_eq!(index.times, [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(index.entry_of, [0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(index.starts(), [0, 5]);
     }
 
     #[test]

@@ -59,6 +59,16 @@ pub fn probe_video(
     ))
 }
 
+/// Numbers of the frames where decoding may start; none if it may only at the file's start.
+#[pyfunction]
+pub fn starts_of_video(
+    py: Python<'_>,
+    path: PathBuf,
+    stream: Option<usize>,
+) -> Result<Vec<usize>, PyError> {
+    detached(py, || video::starts(pick(&path, stream)))
+}
+
 /// Frames `stride` apart as uint8 [T, H, W, C]; `frames` None reads to the end, `threads` at most.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "the arguments of read_clip")]

@@ -22,6 +22,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(clip::read_frames, m)?)?;
     m.add_function(wrap_pyfunction!(clip::resize, m)?)?;
     m.add_function(wrap_pyfunction!(clip::set_table_folder, m)?)?;
+    m.add_function(wrap_pyfunction!(clip::starts_of_video, m)?)?;
     m.add_function(wrap_pyfunction!(error::force_panic, m)?)?;
     m.add_function(wrap_pyfunction!(gif::decode_gif, m)?)?;
     m.add_function(wrap_pyfunction!(limits::set_limits, m)?)?;

@@ -1,5 +1,7 @@
 //! A place in a video that is being decoded, and the way from there to another frame.
 
+use std::ops::RangeInclusive;
+
 use crate::Result;
 use crate::index::{Index, Skip};
 use crate::source::builder::Show;
@@ -24,9 +26,17 @@ pub(crate) enum Reached {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// Number of the frame that comes next.
-    next: usize,
+    pub next: usize,
     /// Frames shown before this time are leading ones, which lack their references.
     since: Option<i64>,
+}
+
+/// Where a decoder may stand so that it goes on to frame `number` rather than seek.
+pub(crate) fn near(index: &Index, number: usize) -> RangeInclusive<usize> {
+    let start = index
+        .entry_of(number)
+        .map_or(0, |entry| index.first_of(entry));
+    start.saturating_sub(SEEK_WORTH)..=number
 }
 
 /// A video at some place.
@@ -134,14 +144,13 @@ impl<'a> Cursor<'a> {
             };
             return Ok(Some(self.at.unwrap_or(start)));
         };
-        let first = self.index.times.partition_point(|time| *time < entry.pts);
         match self.at {
-            Some(place) if first <= place.next + SEEK_WORTH => Ok(Some(place)),
+            Some(place) if near(self.index, number).contains(&place.next) => Ok(Some(place)),
             _ => {
                 let is_there = self.stream.go_to(entry, self.is_fresh)?;
                 self.is_fresh = false;
                 Ok(is_there.then_some(Place {
-                    next: first,
+                    next: self.index.first_of(entry),
                     since: Some(entry.pts),
                 }))
             }

@@ -1,6 +1,7 @@
 //! Videos that stay open for the next read: opening a file takes as long as decoding some frames of
 //! it, and a read that goes on where the last one ended needs none before its own.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{LazyLock, Mutex};
@@ -51,6 +52,14 @@ impl Video {
         }
     }
 
+    /// Number of the frame that comes next, where that is known.
+    fn next(&self) -> Option<usize> {
+        match self {
+            Self::Read(_) => None,
+            Self::Decoded(open) => open.at.map(|place| place.next),
+        }
+    }
+
     fn has_decoder(&self, wanted: Settings) -> bool {
         match self {
             Self::Read(_) => true,
@@ -59,14 +68,23 @@ impl Video {
     }
 }
 
-/// A video that was kept of this very file, with such a decoder or with none.
-pub(crate) fn take(pick: Pick, identity: &Identity, settings: Settings) -> Option<Video> {
+/// A video that was kept of this very file, with such a decoder or with none: the one that stands
+/// furthest among the frames `near`, from which a read goes on without a seek.
+pub(crate) fn take(
+    pick: Pick,
+    identity: &Identity,
+    settings: Settings,
+    near: &RangeInclusive<usize>,
+) -> Option<Video> {
     let mut kept = try_lock(&KEPT)?;
     let is_it = |one: &Kept| {
         let is_asked_for = one.path == pick.path && one.video.input().pick().stream == pick.stream;
         is_asked_for && one.video.has_decoder(settings)
     };
-    let found = kept.iter().position(is_it)?;
+    let asked_for = kept.iter().enumerate().filter(|(_, one)| is_it(one));
+    // where all must seek, the one used last: other threads may be about to go on with the others
+    let (found, _) =
+        asked_for.max_by_key(|(_, one)| one.video.next().filter(|next| near.contains(next)))?;
     let one = kept.remove(found).of_this_process()?;
     (one.identity == *identity).then_some(one.video)
 }

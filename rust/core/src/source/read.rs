@@ -12,7 +12,7 @@ use crate::limits::clip_bytes;
 use crate::pixels::Pixels;
 use crate::source::Pick;
 use crate::source::builder::{Builder, Show, Wish};
-use crate::source::cursor::{Cursor, Reached};
+use crate::source::cursor::{Cursor, Reached, near};
 use crate::source::kept::{self, Video};
 use crate::source::stream::Stream;
 use crate::tables::{Identity, replace_track, track_of};
@@ -164,7 +164,8 @@ impl<'a> Job<'a> {
     fn fill(&self, wishes: &[Wish], pixels: &mut [u8], threads: usize) -> Result<bool> {
         let (index, settings) = (&self.track.index, self.settings(threads));
         let first = wishes.first().map_or(0, |(number, _)| *number);
-        let (mut cursor, is_fresh) = match kept::take(self.pick, self.identity, settings) {
+        let near = near(index, first);
+        let (mut cursor, is_fresh) = match kept::take(self.pick, self.identity, settings, &near) {
             Some(Video::Decoded(video)) => (Cursor::kept(*video, index, first), false),
             other => {
                 let opened = match other {

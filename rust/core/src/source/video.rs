@@ -56,6 +56,11 @@ pub fn probe(pick: Pick) -> Result<Info> {
     })
 }
 
+/// Numbers of the frames where decoding may start; none if it may only at the file's start.
+pub fn starts(pick: Pick) -> Result<Vec<usize>> {
+    Ok(track_of(pick)?.1.index.starts())
+}
+
 /// The median time between frames; a 25th of a second for a single one.
 fn gap(times: &[f64]) -> f64 {
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
