@@ -33,11 +33,12 @@ def write_videos(
     *,
     pix_fmt: str = "yuv420p",
     muxing: dict[str, str] | None = None,
+    codec: str = "libx264",
     **options: str,
 ) -> Path:
-    """Write streams [T, H, W, 3] of H.264, a frame of each in turn."""
+    """Write streams [T, H, W, 3], a frame of each in turn."""
     with av.open(str(path), "w", options=muxing or {}) as container:
-        streams = [container.add_stream("libx264", rate=25, options=options) for _ in videos]
+        streams = [container.add_stream(codec, rate=25, options=options) for _ in videos]
         for stream, frames in zip(streams, videos, strict=True):
             stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
         for i in range(max(map(len, videos))):
@@ -92,6 +93,28 @@ def test_tables_elsewhere_in_the_file_are_found(tmp_path: Path, flags: str) -> N
     assert_like_a_full_decode(
         write_videos(tmp_path / "clip.mp4", [moving(30, 64, 96)], g="10", bf="2", muxing=muxing)
     )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"bf": "2"}, {"g": "5", "flags": "+global_header"}], ids=["", "bf", "header"]
+)
+@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def test_mpeg4_is_like_a_full_decode(tmp_path: Path, suffix: str, options: dict[str, str]) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    assert_like_a_full_decode(write_videos(path, [moving(30, 64, 96)], codec="mpeg4", **options))
+
+
+@pytest.mark.parametrize("wrong", ["kind", "key", "place", "length"])
+def test_index_that_is_not_that_of_the_file_is_not_trusted(tmp_path: Path, wrong: str) -> None:
+    path = write_videos(tmp_path / "clip.avi", [moving(30, 64, 96)], codec="mpeg4", g="60")
+    data = bytearray(path.read_bytes())
+    # an entry has four bytes each for kind, flags, place and length
+    entry = data.rindex(b"idx1") + 8 + 7 * 16
+    changed = {"kind": (0, ord("9")), "key": (4, 16), "place": (8, 2), "length": (12, 255)}
+    place, value = changed[wrong]
+    data[entry + place] = value
+    path.write_bytes(data)
+    assert_like_a_full_decode(path)
 
 
 @pytest.mark.parametrize("keep", [0.4, 0.7, 0.95])

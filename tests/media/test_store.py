@@ -196,14 +196,12 @@ def test_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert native._table_folder() is None
 
 
-def test_long_lists_of_mp4_are_kept_by_their_path(tmp_path: Path, encode: Encode) -> None:
+def test_what_an_mp4_file_lists_is_not_kept(tmp_path: Path, encode: Encode) -> None:
     store = tmp_path / "store"
     frames = np.zeros((1000, 16, 16, 3), np.uint8)
     path = settle(encode(tmp_path / "long.mp4", frames, preset="ultrafast"))
-    short = settle(encode(tmp_path / "short.mp4", frames[:999], preset="ultrafast"))
-    assert read(store, path, short) == read("", path, short)
-    assert [entry.name[0] for entry in store.iterdir()] == ["f"]
     assert read(store, path) == read("", path)
+    assert not store.exists()
 
 
 def test_tests_leave_the_cache_of_the_user_alone(counting_video: Path) -> None:

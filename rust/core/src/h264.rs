@@ -1,6 +1,8 @@
 //! What the header of an H.264 stream says of its frames (ITU-T H.264, sections 7.3.1 and 7.3.2.1;
 //! ISO/IEC 14496-15, section 5.2.4).
 
+use crate::bits::Bits;
+
 const PARAMETER_SET: u8 = 7;
 /// Profiles whose parameter sets tell the chroma format.
 const HIGH: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
@@ -34,7 +36,8 @@ pub(crate) fn changes_parameters(mut packet: &[u8]) -> bool {
 
 fn size_of(set: &[u8]) -> Option<(usize, usize)> {
     let (kind, set) = set.split_first()?;
-    let mut bits = Bits::new(set);
+    let content = content(set);
+    let mut bits = Bits::new(&content);
     let profile = bits.take(8)?;
     bits.take(16)?;
     bits.number()?;
@@ -111,56 +114,19 @@ fn skip_order(bits: &mut Bits) -> Option<()> {
     Some(())
 }
 
-/// Reads bit by bit, the highest first.
-struct Bits {
-    bytes: Vec<u8>,
-    position: usize,
-}
-
-impl Bits {
-    /// Of a unit: a 3 after two zeros is not part of its content.
-    fn new(unit: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(unit.len());
-        let mut zeros = 0;
-        for byte in unit {
-            if zeros >= 2 && *byte == 3 {
-                zeros = 0;
-                continue;
-            }
-            zeros = if *byte == 0 { zeros + 1 } else { 0 };
-            bytes.push(*byte);
+/// The content of a unit: a 3 after two zeros is not part of it.
+fn content(unit: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(unit.len());
+    let mut zeros = 0;
+    for byte in unit {
+        if zeros >= 2 && *byte == 3 {
+            zeros = 0;
+            continue;
         }
-        Self { bytes, position: 0 }
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        bytes.push(*byte);
     }
-
-    fn take(&mut self, count: u32) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.position / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.position % 8) & 1);
-            self.position += 1;
-        }
-        Some(value)
-    }
-
-    /// An Exp-Golomb number.
-    fn number(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.take(1)? == 0 {
-            zeros += 1;
-        }
-        (zeros < 32).then_some(())?;
-        Some((1 << zeros) - 1 + self.take(zeros)?)
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        let number = i64::from(self.number()?);
-        Some(if number % 2 == 0 {
-            -number / 2
-        } else {
-            number / 2 + 1
-        })
-    }
+    bytes
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Moves frames: video and GIF files to `u8` clips `[T, H, W, C]`, clips to batches and GIF files.
 
 pub mod av1;
+mod avi;
 pub mod batch;
+mod bits;
 pub mod clip;
 pub mod convert;
 pub mod error;
@@ -11,6 +13,8 @@ pub mod h264;
 pub mod index;
 pub mod limits;
 pub mod map;
+mod mp4;
+mod mpeg4;
 pub mod order;
 pub mod parallel;
 pub mod pixels;

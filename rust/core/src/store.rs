@@ -29,8 +29,6 @@ pub use entry::check_entry;
 const MAX_BYTES: u64 = 256 << 20;
 /// Entries that are written between two looks at how many there are.
 const WRITES_PER_LOOK: usize = 256;
-/// Frames from which reading a table is quicker than making it of what an MP4 file lists.
-const MANY_FRAMES: usize = 1000;
 /// Larger files are known by path and time stamps alone: to look at all bytes takes too long.
 const MAX_HASHED: u64 = 1 << 30;
 const PIECE_BYTES: usize = 1 << 17;
@@ -91,7 +89,7 @@ impl<'a> Place<'a> {
 
     /// Writes an entry, if making the table again would take longer than to read it.
     pub fn keep(&self, track: &Track) {
-        if !track.is_costly && track.index.times.len() < MANY_FRAMES {
+        if !track.is_costly {
             return;
         }
         let by_content = self.by_content();

@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::Result;
 use crate::ffmpeg::{Facts, Input, Packet};
-use crate::h264;
 use crate::index::{Index, Row};
 use crate::limits::{check_frame, check_frames};
 use crate::source::Pick;
+use crate::{h264, mpeg4};
 
 /// What is known of a file's video.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Track {
     pub is_plain: bool,
     /// Whether it came from the disk, and the decoder must be tried to know more.
     pub needs_trial: bool,
-    /// Whether all of the file's bytes were read for it.
+    /// Whether to read it from the disk is quicker than to make it again.
     pub is_costly: bool,
     /// The first packets.
     pub head: Vec<Row>,
@@ -32,6 +32,8 @@ pub(crate) struct Track {
 
 /// Packets by which a file that was opened by its header is known again.
 const HEAD_ROWS: usize = 16;
+/// Packets that take longer to be read one by one, without their bytes, than a table from the disk.
+const MANY_PACKETS: usize = 1000;
 
 impl Track {
     /// Reads a file's packets to the end, or decodes it; with the file if that is open still.
@@ -52,7 +54,7 @@ impl Track {
     }
 
     fn by_packets(input: &mut Input) -> Result<Option<Self>> {
-        let Some(rows) = scan(input)? else {
+        let Some(Scan { rows, is_costly }) = scan(input)? else {
             return Ok(None);
         };
         let Some(mut index) = Index::from_rows(&rows) else {
@@ -64,7 +66,7 @@ impl Track {
             index,
             is_plain: input.is_plain,
             needs_trial: false,
-            is_costly: !input.is_blank(),
+            is_costly,
             head: rows.into_iter().take(HEAD_ROWS).collect(),
             is_header_enough: OnceLock::new(),
         }))
@@ -124,8 +126,15 @@ impl Track {
     }
 }
 
+/// All packets of a video.
+struct Scan {
+    rows: Vec<Row>,
+    /// Whether many packets or all bytes of the file were read for it.
+    is_costly: bool,
+}
+
 /// Reads all packets. `None` where a packet may not be exactly one frame, or its time is missing.
-fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
+fn scan(input: &mut Input) -> Result<Option<Scan>> {
     let codec = input.facts.codec();
     let is_one_to_one = match codec {
         "h264" => input.facts.is_progressive,
@@ -136,6 +145,8 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     if !is_one_to_one {
         return Ok(None);
     }
+    // MPEG-4 says in a few bytes that nothing is coded
+    let fewest = if codec == "mpeg4" { 20 } else { 1 };
     let mut packet = Packet::new(input.path())?;
     let mut rows = Vec::new();
     loop {
@@ -147,13 +158,20 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
         let Some(row) = Row::of(&packet) else {
             return Ok(None);
         };
-        if packet.is_corrupt() || !is_one_frame(codec, packet.bytes()) {
+        let bytes = packet.bytes();
+        let is_whole =
+            bytes.len() >= fewest && (input.is_blank() || is_one_frame(codec, bytes, row.is_key));
+        if packet.is_corrupt() || !is_whole {
             return Ok(None);
         }
         if rows.is_empty() {
             let is_h264 = codec == "h264";
-            if is_h264 && input.facts.is_by_header() && h264::changes_parameters(packet.bytes()) {
+            if is_h264 && input.facts.is_by_header() && h264::changes_parameters(bytes) {
                 return Ok(None);
+            }
+            if let Some(listed) = listed(input, &row, bytes, fewest) {
+                check_frames(input.path(), listed.rows.len())?;
+                return Ok(Some(listed));
             }
             if !matches!(codec, "vp8" | "vp9") {
                 input.skip_content();
@@ -166,17 +184,31 @@ fn scan(input: &mut Input) -> Result<Option<Vec<Row>>> {
     // how long the last frame is shown is guessed where the container does not tell
     let last = rows.iter().max_by_key(|row| row.pts);
     let is_told = !input.is_plain || last.is_none_or(|row| row.duration > 0);
-    Ok(is_told.then_some(rows))
+    let is_costly = !input.is_blank() || rows.len() >= MANY_PACKETS;
+    Ok(is_told.then_some(Scan { rows, is_costly }))
+}
+
+/// All packets without reading them one by one, where the file lists them and their bytes tell no more.
+fn listed(input: &Input, first: &Row, bytes: &[u8], fewest: usize) -> Option<Scan> {
+    let is_avi = input.is_avi();
+    let rows = match input.facts.codec() {
+        "vp8" | "vp9" => None,
+        "mpeg4" if is_avi => input.listed_in_avi(first, bytes, fewest as u64),
+        _ => input.listed(first, fewest as u64),
+    };
+    rows.map(|rows| Scan {
+        rows,
+        is_costly: is_avi,
+    })
 }
 
 /// Whether a packet is one frame to be shown, as far as its first and last bytes tell.
-fn is_one_frame(codec: &str, bytes: &[u8]) -> bool {
+fn is_one_frame(codec: &str, bytes: &[u8], is_key: bool) -> bool {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
         return false;
     };
     match codec {
-        // MPEG-4: a packet that says "not coded" has a few bytes
-        "mpeg4" => bytes.len() > 19,
+        "mpeg4" => mpeg4::is_in_order(bytes, is_key),
         // RFC 6386, section 9.1: bit 4 is show_frame
         "vp8" => first & 0x10 != 0,
         // VP9: a superframe ends in its marker and shows its last frame; else the bits are

@@ -8,8 +8,9 @@ use super::layout::{
     PARAMETERS_CODEC_ID, PARAMETERS_CODEC_TYPE, PARAMETERS_EXTRADATA, PARAMETERS_EXTRADATA_SIZE,
     SIDE_DATA_BYTES, SIDE_DATA_DATA, SIDE_DATA_SIZE, SIDE_DATA_TYPE, get,
 };
-use super::library::{Library, Rational, library};
-use crate::{Error, Result, h264};
+use super::library::{Rational, library};
+use super::parameters::Parameters;
+use crate::{Error, Result, h264, mpeg4};
 
 const AVMEDIA_TYPE_VIDEO: c_int = 0;
 const AVMEDIA_TYPE_AUDIO: c_int = 1;
@@ -37,33 +38,11 @@ pub(crate) struct Facts {
     pub found: Option<Parameters>,
 }
 
-/// A copy of `AVCodecParameters`.
-#[derive(Debug)]
-pub(crate) struct Parameters {
-    library: &'static Library,
-    pub(super) parameters: *mut c_void,
-}
-
-// SAFETY: nobody writes to the copy
-unsafe impl Send for Parameters {}
-// SAFETY: as above
-unsafe impl Sync for Parameters {}
-
-impl Drop for Parameters {
-    fn drop(&mut self) {
-        // SAFETY: the copy is ours, freed once
-        unsafe { (self.library.call.avcodec_parameters_free)(&raw mut self.parameters) };
-    }
-}
-
 impl Facts {
     /// Those that the header alone tells, of video number `number` or of the only one. `None` where
     /// frames must be decoded to know.
     pub(super) fn by_header(input: &Input, number: Option<usize>) -> Option<Self> {
-        let stream = match number {
-            Some(number) => videos(input).nth(number)?,
-            None => clear_best(input)?,
-        };
+        let stream = choose_clear(input, number)?;
         let facts = Self::of(input, stream);
         let is_known = input.is_mp4() && facts.codec() == "h264";
         let size = is_known.then(|| h264::frame_size(extradata(input, stream)))?;
@@ -73,24 +52,35 @@ impl Facts {
         })
     }
 
+    /// Those that the header of an AVI file tells of an MPEG-4 video, to be held against its first packet.
+    pub(super) fn in_avi(input: &Input, number: Option<usize>) -> Option<Self> {
+        let facts = Self::of(input, choose_clear(input, number)?);
+        (facts.codec() == "mpeg4").then_some(facts)
+    }
+
+    /// The same with what the first packet tells the decoder, if that has the frame size of the header.
+    pub(super) fn with_packet(input: &Input, packet: &[u8]) -> Option<Self> {
+        let stream = input.facts.stream;
+        let header = match extradata(input, stream) {
+            [] => mpeg4::header(packet),
+            header => header,
+        };
+        let facts = Self::of(input, stream);
+        let is_size = mpeg4::frame_size(header) == Some(facts.coded_size);
+        let mut parameters = Parameters::copy(input, stream)?;
+        (is_size && parameters.set_extradata(header)).then_some(Self {
+            found: Some(parameters),
+            ..facts
+        })
+    }
+
     /// Those of video number `number`, or of the best one, when decoders were tried.
     pub(super) fn found(input: &Input, number: Option<usize>) -> Result<Self> {
-        let (stream, library) = (choose(input, number)?, input.library);
-        // SAFETY: no arguments; the copy is freed by its owner
-        let parameters = unsafe { (library.call.avcodec_parameters_alloc)() };
-        let parameters = Parameters {
-            library,
-            parameters,
-        };
-        let copy = library.call.avcodec_parameters_copy;
-        // SAFETY: both are there
-        let is_copied = !parameters.parameters.is_null()
-            && unsafe { copy(parameters.parameters, input.parameters_of(stream)) } >= 0;
-        if !is_copied {
-            return Err(Error::media(input.path(), "no memory for its parameters"));
-        }
+        let stream = choose(input, number)?;
+        let parameters = Parameters::copy(input, stream);
+        let fail = || Error::media(input.path(), "no memory for its parameters");
         Ok(Self {
-            found: Some(parameters),
+            found: Some(parameters.ok_or_else(fail)?),
             ..Self::of(input, stream)
         })
     }
@@ -168,6 +158,14 @@ fn time_base(input: &Input, stream: c_int) -> Rational {
             input.stream_at(stream),
             input.library.layout.stream.time_base,
         )
+    }
+}
+
+/// The stream of video number `number`, or of the best one where the header tells which that is.
+fn choose_clear(input: &Input, number: Option<usize>) -> Option<c_int> {
+    match number {
+        Some(number) => videos(input).nth(number),
+        None => clear_best(input),
     }
 }
 

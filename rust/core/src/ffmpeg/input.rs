@@ -32,11 +32,10 @@ pub(crate) struct Input {
     number: Option<usize>,
     /// What the stream is.
     pub facts: Arc<Facts>,
-    /// Whether packets come as the container has them, each a whole frame: no parser sees them, and
-    /// none of their fields is guessed.
+    /// Whether packets come as the container has them, each a whole frame: no parser sees them.
     pub is_plain: bool,
     /// Dropped after the context, which reads through it.
-    io: FileIo,
+    pub(super) io: FileIo,
 }
 
 // SAFETY: FFmpeg's contexts belong to no thread, and `&mut` lets one thread use them at a time
@@ -52,6 +51,10 @@ impl Input {
             input.set_plain();
             return input.check_frame();
         }
+        if input.is_avi() {
+            let known = input.with_first_packet()?;
+            return known.map_or_else(|| Self::open_by_trial(pick), Ok);
+        }
         input.try_decoders()?;
         let input = input.check_frame()?;
         // the parsers that were used on trial would go on
@@ -63,6 +66,26 @@ impl Input {
             plain.facts = Arc::new(facts);
         }
         Ok(plain)
+    }
+
+    /// The same AVI file where the header and the first packet tell all.
+    fn with_first_packet(mut self) -> Result<Option<Self>> {
+        let Some(facts) = Facts::in_avi(&self, self.number) else {
+            return Ok(None);
+        };
+        self.facts = Arc::new(facts);
+        self.set_plain();
+        let mut input = self.check_frame()?;
+        let mut packet = Packet::new(&input.path)?;
+        if !input.read(&mut packet).unwrap_or(false) {
+            return input.check_time().map(|()| None);
+        }
+        let Some(facts) = Facts::with_packet(&input, packet.bytes()) else {
+            return Ok(None);
+        };
+        input.facts = Arc::new(facts);
+        let start = packet.dts().unwrap_or(0);
+        Ok(input.seek(start).is_ok().then_some(input))
     }
 
     /// Opens a video and decodes a frame or some to know it better; its packets are parsed.
@@ -132,10 +155,14 @@ impl Input {
                 on_wait,
             );
             let open = library.call.avformat_open_input;
+            // to ask each demuxer would take as long as all else
+            let find = library.call.av_find_input_format;
+            let name = input.io.format_name();
+            let format = name.map_or(ptr::null(), |name| find(name.as_ptr()));
             open(
                 &raw mut input.context,
                 ptr::null(),
-                ptr::null(),
+                format,
                 &raw mut options.list,
             )
         };
@@ -174,8 +201,13 @@ impl Input {
         // SAFETY: a field of the open context
         unsafe {
             let flags: c_int = get(self.context, offset);
-            let plain = AVFMT_FLAG_NOFILLIN | AVFMT_FLAG_NOPARSE;
-            set(self.context, offset, flags | plain);
+            // an AVI file has one time for each packet, and FFmpeg knows which
+            let times = if self.is_avi() {
+                0
+            } else {
+                AVFMT_FLAG_NOFILLIN
+            };
+            set(self.context, offset, flags | times | AVFMT_FLAG_NOPARSE);
         }
         self.is_plain = true;
     }
@@ -213,7 +245,7 @@ impl Input {
 
     /// From now on, packets come without their bytes where that saves reading them from the disk.
     pub fn skip_content(&mut self) {
-        if self.is_plain && self.is_mp4() && !self.io.has_fragments() {
+        if self.is_plain && self.boxes().is_some() {
             self.io.set_blank(true);
         }
     }
@@ -268,6 +300,10 @@ impl Input {
 
     pub(super) fn is_mp4(&self) -> bool {
         self.format() == "mov,mp4,m4a,3gp,3g2,mj2"
+    }
+
+    pub fn is_avi(&self) -> bool {
+        self.format() == "avi"
     }
 
     pub(super) fn num_streams(&self) -> u32 {

@@ -1,7 +1,8 @@
 //! Feeds FFmpeg from a file that we opened, so that it never opens anything itself.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr;
@@ -103,19 +104,31 @@ impl FileIo {
         unsafe { (*self.source).is_blank }
     }
 
-    /// Whether an MP4 file may list packets elsewhere than in its header.
-    pub fn has_fragments(&self) -> bool {
+    /// FFmpeg's name of the container, where the first bytes leave no doubt.
+    pub fn format_name(&self) -> Option<&'static CStr> {
+        let mut head = [0; 12];
+        // SAFETY: FFmpeg is not reading now
+        let read = unsafe { (*self.source).file.read_exact_at(&mut head, 0) };
+        read.ok()?;
+        match (&head[..4], &head[4..8], &head[8..]) {
+            (b"RIFF", _, b"AVI ") => Some(c"avi"),
+            // JPEG 2000 and JPEG XL begin so too
+            (_, b"ftyp", [b'j', ..]) => None,
+            (_, b"ftyp", _) => Some(c"mov"),
+            _ => None,
+        }
+    }
+
+    /// Where the boxes of an MP4 file begin and end, by their kind; `None` if the file is damaged.
+    pub fn boxes(&self) -> Option<Vec<([u8; 4], Range<u64>)>> {
         // SAFETY: FFmpeg is not reading now
         let source = unsafe { &*self.source };
+        let mut boxes = Vec::new();
         let mut position = 0_u64;
         let mut head = [0; 16];
         // few files have more than ten boxes
-        for _ in 0..1000 {
-            if position >= source.bytes {
-                return false;
-            }
+        while position < source.bytes && boxes.len() < 1000 {
             let count = source.file.read_at(&mut head, position).unwrap_or(0);
-            let kind = &head[4..8];
             let word = |at: usize| {
                 head[at..at + 4]
                     .iter()
@@ -127,12 +140,35 @@ impl FileIo {
                 1 => word(8) << 32 | word(12),
                 bytes => bytes,
             };
-            if count < 8 || bytes < 8 || kind == b"moof" {
-                return true;
+            if count < 8 || bytes < 8 {
+                return None;
             }
-            position = position.saturating_add(bytes);
+            let end = position.saturating_add(bytes);
+            boxes.push(([head[4], head[5], head[6], head[7]], position..end));
+            position = end;
         }
-        true
+        (position >= source.bytes).then_some(boxes)
+    }
+
+    /// The bytes at some place of the file, if they are all there.
+    pub fn bytes(&self, place: Range<u64>) -> Option<Vec<u8>> {
+        // SAFETY: FFmpeg is not reading now
+        let source = unsafe { &*self.source };
+        let length = place.end.checked_sub(place.start)?;
+        let mut bytes = vec![
+            0;
+            usize::try_from(length)
+                .ok()
+                .filter(|_| place.end <= source.bytes)?
+        ];
+        source.file.read_exact_at(&mut bytes, place.start).ok()?;
+        Some(bytes)
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        // SAFETY: FFmpeg is not reading now
+        unsafe { (*self.source).bytes }
     }
 }
 

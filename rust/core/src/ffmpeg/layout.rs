@@ -28,6 +28,7 @@ pub(crate) struct FormatLayout {
 /// `AVStream`.
 #[derive(Debug)]
 pub(crate) struct StreamLayout {
+    pub id: usize,
     pub codecpar: usize,
     pub time_base: usize,
     pub disposition: usize,
@@ -72,6 +73,10 @@ pub(crate) const INPUT_NAME: usize = 0;
 pub(crate) const IO_BUFFER: usize = 8;
 pub(crate) const IO_BUFFER_READ: usize = 24;
 pub(crate) const IO_BUFFER_END: usize = 32;
+pub(crate) const ENTRY_POSITION: usize = 0;
+pub(crate) const ENTRY_TIME: usize = 8;
+/// The two lowest bits are flags, the others the bytes of the packet.
+pub(crate) const ENTRY_FLAGS_AND_SIZE: usize = 16;
 pub(crate) const PARAMETERS_CODEC_TYPE: usize = 0;
 pub(crate) const PARAMETERS_CODEC_ID: usize = 4;
 pub(crate) const PARAMETERS_EXTRADATA: usize = 16;
@@ -119,12 +124,14 @@ const FORMAT_FROM_61: FormatLayout = FormatLayout {
     interrupt_callback: 216,
 };
 const STREAM_TO_59: StreamLayout = StreamLayout {
+    id: 4,
     codecpar: 208,
     time_base: 16,
     disposition: 48,
     discard: 52,
 };
 const STREAM_FROM_60: StreamLayout = StreamLayout {
+    id: 12,
     codecpar: 16,
     time_base: 32,
     disposition: 64,

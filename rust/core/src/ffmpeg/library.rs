@@ -49,11 +49,14 @@ functions! {
     avformat {
         fn avformat_alloc_context() -> *mut c_void;
         fn avformat_open_input(*mut *mut c_void, *const c_char, *const c_void, *mut *mut c_void) -> c_int;
+        fn av_find_input_format(*const c_char) -> *const c_void;
         fn avformat_find_stream_info(*mut c_void, *mut *mut c_void) -> c_int;
         fn avformat_close_input(*mut *mut c_void);
         fn av_find_best_stream(*mut c_void, c_int, c_int, c_int, *mut *const c_void, c_int) -> c_int;
         fn av_read_frame(*mut c_void, *mut c_void) -> c_int;
         fn av_seek_frame(*mut c_void, c_int, i64, c_int) -> c_int;
+        fn avformat_index_get_entries_count(*const c_void) -> c_int;
+        fn avformat_index_get_entry(*mut c_void, c_int) -> *const c_void;
         fn avio_alloc_context(*mut u8, c_int, c_int, *mut c_void, Option<ReadFn>, Option<ReadFn>, Option<SeekFn>) -> *mut c_void;
         fn avio_context_free(*mut *mut c_void);
     }

@@ -8,6 +8,8 @@ mod input;
 mod io;
 mod layout;
 mod library;
+mod listed;
+mod parameters;
 mod picture;
 mod scaler;
 

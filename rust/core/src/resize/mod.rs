@@ -16,6 +16,8 @@ mod color;
 mod native;
 mod rows;
 
+use std::sync::OnceLock;
+
 pub use axis::Filter;
 pub(crate) use axis::{Grid, Span};
 pub(crate) use color::Matrix;
@@ -62,10 +64,13 @@ pub(crate) enum Rows<'a> {
 /// A resize of pictures of one format and size.
 #[derive(Clone, Debug)]
 pub(crate) struct Resize {
-    planes: Vec<Plane>,
-    matrix: Option<Matrix>,
-    /// Height and width of the output.
-    size: [usize; 2],
+    format: Format,
+    /// Height and width of the pictures.
+    source: [usize; 2],
+    filter: Filter,
+    spans: [Span; 2],
+    /// Worked out when they are first needed: many weights where the output is large.
+    planes: OnceLock<Vec<Plane>>,
     #[cfg(target_arch = "x86_64")]
     native: Option<native::Native>,
 }
@@ -96,16 +101,31 @@ struct Lane {
 impl Resize {
     /// A resize of pictures `size` (height, width) by `spans` of rows and columns.
     pub fn new(format: Format, size: [usize; 2], filter: Filter, spans: [Span; 2]) -> Self {
-        let plane = |grids: [Grid; 2], components, black| Plane {
-            rows: Weights::new(filter, spans[0], grids[0], black),
-            cols: Weights::new(filter, spans[1], grids[1], black),
-            components,
-            depth: format.depth,
-            black,
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            native: native::Native::new(format, filter, spans),
+            format,
+            source: size,
+            filter,
+            spans,
+            planes: OnceLock::new(),
+        }
+    }
+
+    fn planes(&self) -> Vec<Plane> {
+        let plane = |grids: [Grid; 2], components, black| {
+            let axis = |i: usize| Weights::new(self.filter, self.spans[i], grids[i], black);
+            Plane {
+                rows: axis(0),
+                cols: axis(1),
+                components,
+                depth: self.format.depth,
+                black,
+            }
         };
-        let full = size.map(Grid::full);
-        let (planes, matrix) = match format.colors {
-            Colors::Rgb => (vec![plane(full, 3, 0)], None),
+        let full = self.source.map(Grid::full);
+        match self.format.colors {
+            Colors::Rgb => vec![plane(full, 3, 0)],
             Colors::Yuv {
                 matrix,
                 chroma,
@@ -115,17 +135,8 @@ impl Resize {
                 let components = if is_joined { 2 } else { 1 };
                 let color = plane(chroma, components, color::NO_COLOR);
                 let colors = std::iter::repeat_n(color, 2 / components);
-                (std::iter::once(luma).chain(colors).collect(), Some(matrix))
+                std::iter::once(luma).chain(colors).collect()
             }
-        };
-        Self {
-            #[cfg(target_arch = "x86_64")]
-            native: planes
-                .get(1)
-                .and_then(|color| native::Native::new(format, spans, &color.rows)),
-            planes,
-            matrix,
-            size: spans.map(|span| span.out),
         }
     }
 
@@ -147,10 +158,15 @@ impl Resize {
     }
 
     fn show_by_passes(&self, picture: &[Rows], scratch: &mut Scratch, out: &mut [u8]) {
-        let width = self.size[1];
+        let width = self.spans[1].out;
+        let planes = self.planes.get_or_init(|| self.planes());
+        let matrix = match &self.format.colors {
+            Colors::Rgb => None,
+            Colors::Yuv { matrix, .. } => Some(matrix),
+        };
         for (i, out) in out.chunks_exact_mut(3 * width).enumerate() {
             let mut done = 0;
-            for (plane, rows) in self.planes.iter().zip(picture) {
+            for (plane, rows) in planes.iter().zip(picture) {
                 let lanes = &mut scratch.lanes[done..done + plane.components];
                 if let [lane] = lanes {
                     plane.mix(rows, i, &mut lane.samples);
@@ -164,7 +180,7 @@ impl Resize {
                 done += plane.components;
             }
             let lanes = scratch.lanes.each_ref().map(|lane| &lane.pixels[..width]);
-            color::to_rgb(lanes, self.matrix.as_ref(), out);
+            color::to_rgb(lanes, matrix, out);
         }
     }
 }

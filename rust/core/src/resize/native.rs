@@ -2,7 +2,8 @@
 //! rows of colour are mixed, doubled in width, turned into RGB and written in one go. The bytes are
 //! those of the passes of [`super`].
 
-use super::axis::{Grid, Span, WEIGHT_BITS, Weights};
+use super::axis::{Filter, Grid, Span, WEIGHT_BITS, Weights};
+use super::color::NO_COLOR;
 use super::{Colors, Format, Matrix, avx2_native};
 
 /// Samples behind the end of a row of colour that the vector code may read.
@@ -25,10 +26,10 @@ pub(super) struct Native {
 
 impl Native {
     /// `None` where the picture or the processor is of another kind.
-    pub fn new(format: Format, spans: [Span; 2], rows: &Weights) -> Option<Self> {
+    pub fn new(format: Format, filter: Filter, spans: [Span; 2]) -> Option<Self> {
         let Colors::Yuv {
             matrix,
-            chroma: [_, columns],
+            chroma: [lines, columns],
             is_joined: false,
         } = format.colors
         else {
@@ -47,8 +48,12 @@ impl Native {
             && spans[1].first.is_multiple_of(2)
             && matches!(place, 0 | 128)
             && is_x86_feature_detected!("avx2");
-        let mixes = (0..spans[0].out).map(|i| pair(rows, i));
-        is_simple.then_some(Self {
+        if !is_simple {
+            return None;
+        }
+        let rows = Weights::new(filter, spans[0], lines, NO_COLOR);
+        let mixes = (0..spans[0].out).map(|i| pair(&rows, i));
+        Some(Self {
             matrix,
             first: spans.map(|span| span.first),
             width: spans[1].out,
