@@ -248,7 +248,16 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
             ["import-checkpoint", pickle, tmp_path / "r", "--size", "16", "--frames", "3"],
             "bad.pt: not a checkpoint",
         ),
-        "option of no command": (["probe", video, "--jsn"], "unknown arguments: --jsn"),
+        "option of no command": (
+            ["probe", video, "--jsn"],
+            "unknown arguments: --jsn, did you mean --json?",
+        ),
+        "option like none": (["probe", video, "--wxyz"], "unknown arguments: --wxyz (see"),
+        "option with its value": ([*gif, "--dithr=none"], "--dithr=none, did you mean --dither?"),
+        "option of prepare cache": (
+            ["prepare", "cache", video, tmp_path / "c", "--shrad", "1/2"],
+            "did you mean --shard?",
+        ),
     }
 
 

@@ -4,8 +4,10 @@ A command imports what it needs when it runs: torch takes seconds, and --help an
 """
 
 import argparse
+import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -23,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args, extra = parser.parse_known_args(argv)
     if extra and args.command != "train":
-        parser.error(f"unknown arguments: {' '.join(extra)}")
+        args.parser.error(f"unknown arguments: {' '.join(extra)}{_meant(extra, args.parser)}")
     try:
         status = int(args.run(args, extra) if args.command == "train" else args.run(args))
         sys.stdout.flush()
@@ -44,6 +46,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _meant(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Name the options that misspelt ones may have been meant for."""
+    options = re.findall(r"(?<![\w-])--\w+", parser.format_help())
+    near = (difflib.get_close_matches(word.partition("=")[0], options, n=1) for word in words)
+    meant = " ".join(dict.fromkeys(option for found in near for option in found))
+    return f", did you mean {meant}?" if meant else ""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastvd", description="Train and sample video diffusion models.")
     parser.epilog = EPILOG
@@ -51,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, epilog=run.__doc__)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     runs.add_commands(command)

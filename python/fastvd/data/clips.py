@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvd.arguments import check_kind, check_numbers, check_whole
 from fastvd.data.augment import augmented, whole
 from fastvd.data.cache import Video, make_cache
 from fastvd.data.choices import Order
@@ -99,6 +100,8 @@ class ClipDataset:
         cache: Path | str | None = None,
         cache_bytes: int | None = None,
     ) -> None:
+        check_kind(ClipConfig, config=config)
+        check_numbers(max_bad=max_bad)
         if on_error not in ("error", "skip", "replace"):
             raise ValueError(f"on_error must be error, skip or replace, got {on_error!r}")
         if not 0 <= max_bad <= 1:
@@ -149,6 +152,7 @@ class ClipDataset:
 
         Worker processes of a DataLoader that are already running keep the epoch they began with.
         """
+        check_whole(epoch=epoch)
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self.epoch = epoch

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fastvd.arguments import check_numbers, check_whole
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
@@ -52,6 +54,8 @@ class ClipConfig:
     "how clips are varied at random"
 
     def __post_init__(self) -> None:
+        check_whole(frames=self.frames, stride=self.stride, size=self.size)
+        check_numbers(fps=self.fps, or_none=True)
         for name in ("frames", "stride", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

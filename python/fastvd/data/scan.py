@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvd.arguments import local_path
 from fastvd.data.deadline import Deadline
 from fastvd.errors import MediaError
 from fastvd.media.still import frame_files
@@ -97,12 +98,15 @@ def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], l
     are passed over. Raises FileNotFoundError for a missing path, ValueError for an empty list and
     MediaError for a folder without videos.
     """
-    named = [videos] if isinstance(videos, (str, Path)) else list(videos)
+    try:
+        named = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
+    except TypeError:
+        raise TypeError(f"videos must be a path or a list of them, got {videos!r}") from None
     if not named:
         raise ValueError("videos is an empty list; give a file, a folder or a list of them")
     found: list[str] = []
     ignored: list[str] = []
-    for path in map(Path, named):
+    for path in map(local_path, named):
         if path.is_dir():
             before = len(found)
             _search(path, (path.resolve(),), found, ignored)

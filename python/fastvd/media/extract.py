@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from fastvd.arguments import check_whole
 from fastvd.media.resize import Fit
 from fastvd.media.video import iter_clips
 
@@ -33,6 +34,7 @@ def extract_frames(
     reads as one video. ``size`` is a side in pixels or (height, width); ``fit`` is as in
     ``read_clip``. Raises FileExistsError when a folder that it would fill is there already.
     """
+    check_whole(frames_per_folder=frames_per_folder, stride=stride)
     if frames_per_folder < 1:
         raise ValueError(f"frames_per_folder must be at least 1, got {frames_per_folder}")
     if stride < 1:

@@ -9,6 +9,7 @@ mod io;
 mod layout;
 mod library;
 mod picture;
+mod refusal;
 mod scaler;
 
 pub use library::open;
