@@ -14,19 +14,23 @@ from typing import NoReturn
 
 from fastvd.cli import media, prepare, runs
 from fastvd.cli.failure import fail
+from fastvd.cli.limits import hold_limits, take_limits
 from fastvd.errors import FastvdError
 
-EPILOG = "fastvd COMMAND --help tells more; the README has an example of each."
+EPILOG = """fastvd COMMAND --help tells more; the README has an example of each. Any command takes
+--limits.NAME VALUE, such as --limits.max_side 16384: fastvd.Limits tells the names."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 not good, 2 bad input, 130 Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = _parser()
-    args, extra = parser.parse_known_args(argv)
-    if extra and args.command != "train":
-        args.parser.error(f"unknown arguments: {' '.join(extra)}{_meant(extra, args.parser)}")
     try:
+        words, given = take_limits(sys.argv[1:] if argv is None else argv)
+        args, extra = parser.parse_known_args(words)
+        if extra and args.command != "train":
+            args.parser.error(f"unknown arguments: {' '.join(extra)}{_meant(extra, args.parser)}")
+        hold_limits(given)
         status = int(args.run(args, extra) if args.command == "train" else args.run(args))
         sys.stdout.flush()
         return status

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from fastvd.cli.media import add_stream
+
 Command = Callable[..., argparse.ArgumentParser]
 
 
@@ -22,6 +24,7 @@ def _add_cache(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--fit", choices=["crop", "pad", "stretch"], default="crop")
     sub.add_argument("--resample", choices=["bilinear", "area"], default="bilinear")
     sub.add_argument("--grey", action="store_true", help="one channel in place of three")
+    add_stream(sub)
     sub.add_argument(
         "--shard",
         type=_shard,
@@ -48,7 +51,8 @@ def _prepare(args: argparse.Namespace) -> int:
 
     from fastvd.data import ClipConfig, prepare_cache
 
-    config = ClipConfig(size=args.size, fit=args.fit, resample=args.resample, grey=args.grey)
+    names = ("size", "fit", "resample", "grey", "stream")
+    config = ClipConfig(**{name: getattr(args, name) for name in names})
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("videos", total=None)

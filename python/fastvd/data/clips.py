@@ -116,7 +116,8 @@ class ClipDataset:
         self._reader = FrameReader(config, timeout_s=timeout_s)
         paths, ignored = find_videos(videos)
         timed = config.fps is not None
-        found = probe_videos(paths, with_times=timed, deadline=self._reader.deadline)
+        deadline = self._reader.deadline
+        found = probe_videos(paths, config.stream, with_times=timed, deadline=deadline)
         starts = [self._num_starts(video) for video in found]
         self.report = make_report(found, starts, ignored, wanted=config.length)
         check_report(self.report, on_error)

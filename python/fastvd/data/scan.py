@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +120,17 @@ def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], l
     return found, ignored
 
 
-def probe_videos(paths: Sequence[str], *, with_times: bool, deadline: Deadline) -> list[Found]:
+def probe_videos(
+    paths: Sequence[str], stream: int | None, *, with_times: bool, deadline: Deadline
+) -> list[Found]:
     """Frame counts, and with ``with_times`` the seconds of each frame, of files in their order."""
+
+    def look(path: str) -> Found:
+        return _probe(path, lambda: _look_into(path, stream, with_times), deadline)
+
     workers = min(32, 2 * (os.cpu_count() or 1), max(1, len(paths)))
     with ThreadPoolExecutor(workers, thread_name_prefix="fastvd-scan") as pool:
-        return list(pool.map(lambda path: _probe(path, with_times, deadline), paths))
+        return list(pool.map(look, paths))
 
 
 def make_report(
@@ -207,16 +213,16 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, folders
 
 
-def _probe(path: str, with_times: bool, deadline: Deadline) -> Found:
+def _probe(path: str, look: Callable[[], Found], deadline: Deadline) -> Found:
     try:
-        return deadline.run(path, lambda: _look_into(path, with_times))
+        return deadline.run(path, look)
     except (MediaError, OSError) as error:
         return Found(path, 0, None, str(error).removeprefix(f"{path}: "))
 
 
-def _look_into(path: str, with_times: bool) -> Found:
+def _look_into(path: str, stream: int | None, with_times: bool) -> Found:
     if stat.S_IFMT(Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
         return Found(path, 0, None, "is a pipe or a device, not a file")
-    times = frame_times(path) if with_times else None
-    frames = probe(path).frames if times is None else len(times)
+    times = frame_times(path, stream=stream) if with_times else None
+    frames = probe(path, stream=stream).frames if times is None else len(times)
     return Found(path, frames, times, "" if frames else "holds no frames")

@@ -27,6 +27,7 @@ def extract_frames(
     stride: int = 1,
     frames_per_folder: int = 1000,
     suffix: Literal["jpg", "png"] = "jpg",
+    stream: int | None = None,
 ) -> int:
     """Write every ``stride``-th frame as ``folder/<k>/<n>.<suffix>`` and return their number.
 
@@ -39,7 +40,9 @@ def extract_frames(
         raise ValueError(f"frames_per_folder must be at least 1, got {frames_per_folder}")
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
-    clips = iter_clips(path, frames=FRAMES_AT_ONCE, stride=stride, size=size, fit=fit)
+    clips = iter_clips(
+        path, frames=FRAMES_AT_ONCE, stride=stride, size=size, fit=fit, stream=stream
+    )
     total = 0
     for total, frame in enumerate(chain.from_iterable(clips), start=1):
         n = total - 1
