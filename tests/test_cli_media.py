@@ -55,3 +55,19 @@ def test_limits_that_were_raised_hold_too(counting_video: Path, capsys) -> None:
     assert run("probe", "--limits.max_side", "40", counting_video) == 2
     assert run("probe", "--limits.max_side", "48", counting_video) == 0
     assert fastvd.get_limits() == fastvd.Limits(max_side=48)
+
+
+@pytest.mark.parametrize(("options", "suffix"), [([], "jpg"), (["--format", "png"], "png")])
+def test_extracted_frames_sort_by_name(
+    counting_video: Path, tmp_path: Path, frame_numbers, options: list[str], suffix: str
+) -> None:
+    assert run("extract", counting_video, tmp_path / "f", "--size", "16", *options) == 0
+    names = sorted(path.name for path in (tmp_path / "f" / "0").iterdir())
+    assert names == [f"{i:06d}.{suffix}" for i in range(40)]
+    assert frame_numbers(fastvd.read_clip(tmp_path / "f" / "0")[:, 8:9]) == list(range(40))
+
+
+def test_pictures_of_other_kinds_are_not_extracted(counting_video: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="suffix must be jpg, jpeg or png, got 'bmp'"):
+        fastvd.extract_frames(counting_video, tmp_path / "f", suffix="bmp")
+    assert not (tmp_path / "f").exists()

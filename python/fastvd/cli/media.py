@@ -107,7 +107,7 @@ def _add_extract(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--stride", type=int, default=1, help="keep every STRIDE-th frame")
     sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
     add_stream(sub)
-    sub.add_argument("--suffix", choices=["jpg", "png"], default="jpg")
+    sub.add_argument("--format", choices=["jpg", "jpeg", "png"], default="jpg", help="default: jpg")
 
 
 def _extract(args: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ def _extract(args: argparse.Namespace) -> int:
         fit=args.fit,
         stride=args.stride,
         frames_per_folder=args.frames_per_folder,
-        suffix=args.suffix,
+        suffix=args.format,
         stream=args.stream,
     )
     print(f"{total} frames in {args.folder}")
