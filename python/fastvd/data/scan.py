@@ -17,7 +17,7 @@ from fastvd.arguments import local_path
 from fastvd.data.deadline import Deadline
 from fastvd.errors import MediaError
 from fastvd.media.still import frame_files
-from fastvd.media.video import frame_times, probe
+from fastvd.media.video import frame_times
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +223,6 @@ def _probe(path: str, look: Callable[[], Found], deadline: Deadline) -> Found:
 def _look_into(path: str, stream: int | None, with_times: bool) -> Found:
     if stat.S_IFMT(Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
         return Found(path, 0, None, "is a pipe or a device, not a file")
-    times = frame_times(path, stream=stream) if with_times else None
-    frames = probe(path, stream=stream).frames if times is None else len(times)
-    return Found(path, frames, times, "" if frames else "holds no frames")
+    times = frame_times(path, stream=stream)
+    reason = "" if len(times) else "holds no frames"
+    return Found(path, len(times), times if with_times else None, reason)

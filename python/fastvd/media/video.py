@@ -17,6 +17,7 @@ from fastvd import limits, native
 from fastvd.arguments import check_numbers, check_whole, local_path, whole_numbers
 from fastvd.errors import MediaError
 from fastvd.media import still
+from fastvd.media.boxes import is_truncated
 from fastvd.media.pyav import needed_for
 from fastvd.media.resize import Fit, Resample, View, make_view
 from fastvd.media.track import Track
@@ -29,7 +30,11 @@ TIME_NOISE_S = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoInfo:
-    """What a file holds. Width and height are as shown, after the rotation."""
+    """What a file holds. Width and height are as shown, after the rotation.
+
+    ``is_truncated``: an MP4 or MOV file ends inside its content, so frames or sound may be
+    missing. Other containers do not tell, and count as whole.
+    """
 
     path: Path
     frames: int
@@ -41,6 +46,7 @@ class VideoInfo:
     rotation: int
     is_variable_rate: bool
     has_audio: bool
+    is_truncated: bool
 
 
 def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
@@ -74,6 +80,7 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
         rotation=track.rotation,
         is_variable_rate=bool(furthest > tolerance),
         has_audio=track.has_audio,
+        is_truncated=path.is_file() and is_truncated(path),
     )
 
 
