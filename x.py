@@ -32,6 +32,9 @@ CAUSES = {
     r"requires rustc|is not supported by the following": "Rust is too old: run `rustup update`",
 }
 
+# the lines of cargo that tell how far it is: a build takes minutes on a slow machine
+CARGO_PROGRESS = r" *(Downloading|Downloaded|Compiling|Finished) "
+
 
 def main() -> int:
     """Parse the command line and run one command."""
@@ -109,8 +112,9 @@ def install_packages() -> None:
 def build_rust() -> None:
     """Build the extension and install fastvd in place; without a linker, leave Rust out."""
     say("building the Rust extension")
-    command: list[str | Path] = [BIN / "maturin", "develop", "--release", "--uv", "--quiet"]
-    done = run(command, "building the Rust extension", may_fail="there is no C linker")
+    command: list[str | Path] = [BIN / "maturin", "develop", "--release", "--uv"]
+    doing, progress = "building the Rust extension", CARGO_PROGRESS
+    done = run(command, doing, may_fail="there is no C linker", shown=progress)
     if not done:
         install_without_rust()
 
@@ -132,8 +136,9 @@ def build_wheel(has_rust: bool) -> None:
     group = ["--group", "release", "-c", "constraints.txt"]
     run([*uv, *group], "installing the linker (zig)")
     say("building the wheel into dist/")
-    options = ["--zig", "--compatibility", "manylinux_2_28", "--out", "dist", "--quiet"]
-    run([BIN / "maturin", "build", "--release", *options], "building the wheel")
+    options = ["--zig", "--compatibility", "manylinux_2_28", "--out", "dist"]
+    command: list[str | Path] = [BIN / "maturin", "build", "--release", *options]
+    run(command, "building the wheel", shown=CARGO_PROGRESS)
 
 
 def run_tests(has_rust: bool, pytest_args: list[str]) -> int:
@@ -169,18 +174,23 @@ def counted(command: list[str], counts: dict[str, int], env: dict[str, str] | No
     return process.returncode
 
 
-def run(command: Sequence[str | Path], doing: str, *, may_fail: str = "") -> bool:
+def run(command: Sequence[str | Path], doing: str, *, may_fail: str = "", shown: str = "") -> bool:
     """Run a command; when it fails, end with one line that names the cause.
 
-    Returns False, with the output left out, where the cause begins with ``may_fail``.
+    Of what it prints, lines that match ``shown`` are passed on. Returns False, with the output left
+    out, where the cause begins with ``may_fail``.
     """
     env = {**os.environ, "VIRTUAL_ENV": str(VENV), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, env=env, capture_output=True, text=True
-    )
-    if done.returncode == 0:
+    words, output = [str(part) for part in command], ""
+    with subprocess.Popen(
+        words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            output += line
+            if shown and re.match(shown, line):
+                print(line, end="", flush=True)
+    if process.returncode == 0:
         return True
-    output = done.stdout + done.stderr
     cause = next((text for pattern, text in CAUSES.items() if re.search(pattern, output)), "")
     if not (may_fail and cause.startswith(may_fail)):
         sys.stderr.write("" if cause else output)

@@ -107,7 +107,7 @@ def test_extract_counts_frames_through_folders(counting_video, tmp_path, frame_n
     assert cli.main([str(word) for word in argv]) == 0
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == ["0", "1"]
     assert len(list((tmp_path / "f" / "0").iterdir())) == 30
-    frame = np.asarray(Image.open(tmp_path / "f" / "1" / "39.jpg"))
+    frame = np.asarray(Image.open(tmp_path / "f" / "1" / "000039.jpg"))
     assert frame.shape == (16, 16, 3)
     # padded above and below: the middle row holds the frame's number
     assert frame_numbers(frame[None, 8:9]) == [39]
@@ -248,7 +248,16 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
             ["import-checkpoint", pickle, tmp_path / "r", "--size", "16", "--frames", "3"],
             "bad.pt: not a checkpoint",
         ),
-        "option of no command": (["probe", video, "--jsn"], "unknown arguments: --jsn"),
+        "option of no command": (
+            ["probe", video, "--jsn"],
+            "unknown arguments: --jsn, did you mean --json?",
+        ),
+        "option like none": (["probe", video, "--wxyz"], "unknown arguments: --wxyz (see"),
+        "option with its value": ([*gif, "--dithr=none"], "--dithr=none, did you mean --dither?"),
+        "option of prepare cache": (
+            ["prepare", "cache", video, tmp_path / "c", "--shrad", "1/2"],
+            "did you mean --shard?",
+        ),
     }
 
 

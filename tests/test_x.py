@@ -57,6 +57,25 @@ def test_unknown_cause_shows_the_output(x, capsys):
     assert "strange" in capsys.readouterr().err
 
 
+def test_progress_of_cargo_is_passed_on_as_it_comes(x, tmp_path):
+    lines = ["   Compiling one v0.1.0", "warning: noise", "    Finished `release` profile"]
+    held = tmp_path / "held"
+    # the command ends only when its first line was passed on
+    script = f"""import pathlib, sys, time
+print({lines[0]!r}, file=sys.stderr, flush=True)
+while not pathlib.Path({str(held)!r}).exists(): time.sleep(0.01)
+print({chr(10).join(lines[1:])!r})"""
+    seen = []
+
+    def write(text, **_):
+        seen.append(text)
+        held.touch()
+
+    x.print = write
+    assert x.run([sys.executable, "-c", script], "building", shown=x.CARGO_PROGRESS)
+    assert [line.strip() for line in seen] == [lines[0].strip(), lines[2].strip()]
+
+
 def test_missing_linker_may_be_done_without(x):
     assert not x.run(printing("linker `cc` not found", status=1), "building", may_fail="there is")
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fastvd import native
+from fastvd.arguments import check_kind, check_numbers
 from fastvd.errors import MediaError
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Limits:
         for field in fields(self):
             value, most = getattr(self, field.name), _MOST.get(field.name, _LARGEST)
             if field.type is float:
+                check_numbers(**{field.name: value})
                 if not value > 0:
                     raise ValueError(f"{field.name} must be above 0, got {value}")
             elif not isinstance(value, int) or not 1 <= value <= most:
@@ -66,6 +68,7 @@ def set_limits(limits: Limits) -> None:
     A ClipDataset takes them along to the worker processes of a DataLoader.
     """
     global _current
+    check_kind(Limits, limits=limits)
     if native.available:
         told = {name: n for name, n in asdict(limits).items() if name not in _PYTHON_ONLY}
         native.core.set_limits(**told)

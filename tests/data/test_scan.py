@@ -93,14 +93,14 @@ def test_missing_and_empty_inputs_are_named(touch, tmp_path):
 
 
 def test_videos_are_counted(folder):
-    found = probe_videos(find_videos(folder)[0], with_times=False, deadline=Deadline(60))
+    found = probe_videos(find_videos(folder)[0], None, with_times=False, deadline=Deadline(60))
     assert [video.frames for video in found] == [40, 20, 8]
     assert [video.reason for video in found] == ["", "", ""]
     assert all(video.times is None for video in found)
 
 
 def test_times_come_when_asked_for(folder):
-    (video,) = probe_videos([str(folder / "10.mp4")], with_times=True, deadline=Deadline(60))
+    (video,) = probe_videos([str(folder / "10.mp4")], None, with_times=True, deadline=Deadline(60))
     np.testing.assert_allclose(video.times, np.arange(20) / 25, atol=1e-6)
     assert video.length == "20 frames in 0.76 s"
 
@@ -116,7 +116,7 @@ def test_each_bad_file_gets_its_reason(tmp_path, encode, counting_frames):
     paths, _ = find_videos(tmp_path)
     reasons = {
         video.path: video.reason
-        for video in probe_videos(paths, with_times=False, deadline=Deadline(60))
+        for video in probe_videos(paths, None, with_times=False, deadline=Deadline(60))
     }
     assert reasons.pop(str(tmp_path / "whole.mp4")) == ""
     assert len(reasons) == 5
@@ -129,7 +129,7 @@ def test_each_bad_file_gets_its_reason(tmp_path, encode, counting_frames):
 def test_report_reads_well(folder, tmp_path):
     (tmp_path / "text.mp4").write_text("not a video at all")
     paths, ignored = find_videos([folder, tmp_path])
-    found = probe_videos(paths, with_times=False, deadline=Deadline(60))
+    found = probe_videos(paths, None, with_times=False, deadline=Deadline(60))
     report = make_report(found, [25, 5, 0, 0], ignored, wanted="16 frames")
     assert [file.usable for file in report.files] == [True, True, False, False]
     assert report.unusable[0].reason == "8 frames, a clip spans 16 frames"
@@ -145,6 +145,6 @@ def test_long_lists_are_cut(tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.webp")
         (tmp_path / f"{i}.txt").touch()
     paths, ignored = find_videos(tmp_path)
-    found = probe_videos(paths, with_times=False, deadline=Deadline(60))
+    found = probe_videos(paths, None, with_times=False, deadline=Deadline(60))
     assert len(paths) == 14
     assert str(make_report(found, [1] * 14, ignored, wanted="1 frame")).endswith(" and 4 more")

@@ -118,7 +118,9 @@ def test_index_that_is_not_that_of_the_file_is_not_trusted(tmp_path: Path, wrong
 
 
 @pytest.mark.parametrize("keep", [0.4, 0.7, 0.95])
-def test_frames_whose_data_are_cut_off_do_not_count(tmp_path: Path, keep: float) -> None:
+def test_frames_whose_data_are_cut_off_do_not_count(
+    reader: str, tmp_path: Path, keep: float
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 32, 48, 3), dtype=np.uint8)
     muxing = {"movflags": "faststart"}
     whole = write_videos(tmp_path / "whole.mp4", [noise], g="10", bf="0", muxing=muxing)
@@ -127,6 +129,8 @@ def test_frames_whose_data_are_cut_off_do_not_count(tmp_path: Path, keep: float)
     path.write_bytes(data[: int(keep * len(data))])
     count = probe(path).frames
     assert 0 < count < 30
+    assert probe(path).is_truncated
+    assert not probe(whole).is_truncated
     assert count == len(twin.read_track(path).times)
     assert np.array_equal(read_clip(path), read_clip(whole, frames=count))
 
@@ -207,3 +211,29 @@ def test_missing_streams_are_refused(reader: str, three_videos: Path) -> None:
             read(three_videos, stream=3)
         with pytest.raises(ValueError, match="stream must be 0 or more, got -1"):
             read(three_videos, stream=-1)
+
+
+@pytest.mark.parametrize("flags", ["", "faststart", "frag_keyframe+empty_moov"])
+def test_a_file_that_lost_a_byte_is_truncated(reader: str, tmp_path: Path, flags: str) -> None:
+    muxing = {"movflags": flags} if flags else None
+    path = write_videos(tmp_path / "clip.mp4", [moving(30, 32, 48)], g="10", muxing=muxing)
+    whole = path.read_bytes()
+    assert not probe(path).is_truncated
+    # bytes behind the last box are none of the file's
+    for more in (b"\0", bytes(20), b"any text may follow"):
+        path.write_bytes(whole + more)
+        assert not probe(path).is_truncated
+    if flags == "frag_keyframe+empty_moov":
+        # what lists the fragments comes last, and may be missing
+        whole = whole[: whole.rindex(b"mfra") - 4]
+        path.write_bytes(whole)
+        assert not probe(path).is_truncated
+    if flags:
+        path.write_bytes(whole[:-1])
+        assert probe(path).is_truncated
+
+
+def test_real_videos_are_whole(shared_videos: Path) -> None:
+    paths = [path for path in shared_videos.iterdir() if path.suffix != ".md"]
+    assert not any(probe(path).is_truncated for path in paths)
+    assert len(paths) == 19

@@ -4,27 +4,33 @@ A command imports what it needs when it runs: torch takes seconds, and --help an
 """
 
 import argparse
+import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fastvd.cli import media, prepare, runs
 from fastvd.cli.failure import fail
+from fastvd.cli.limits import hold_limits, take_limits
 from fastvd.errors import FastvdError
 
-EPILOG = "fastvd COMMAND --help tells more; the README has an example of each."
+EPILOG = """fastvd COMMAND --help tells more; the README has an example of each. Any command takes
+--limits.NAME VALUE, such as --limits.max_side 16384: fastvd.Limits tells the names."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 not good, 2 bad input, 130 Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = _parser()
-    args, extra = parser.parse_known_args(argv)
-    if extra and args.command != "train":
-        parser.error(f"unknown arguments: {' '.join(extra)}")
     try:
+        words, given = take_limits(sys.argv[1:] if argv is None else argv)
+        args, extra = parser.parse_known_args(words)
+        if extra and args.command != "train":
+            args.parser.error(f"unknown arguments: {' '.join(extra)}{_meant(extra, args.parser)}")
+        hold_limits(given)
         status = int(args.run(args, extra) if args.command == "train" else args.run(args))
         sys.stdout.flush()
         return status
@@ -44,6 +50,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _meant(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Name the options that misspelt ones may have been meant for."""
+    options = re.findall(r"(?<![\w-])--\w+", parser.format_help())
+    near = (difflib.get_close_matches(word.partition("=")[0], options, n=1) for word in words)
+    meant = " ".join(dict.fromkeys(option for found in near for option in found))
+    return f", did you mean {meant}?" if meant else ""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastvd", description="Train and sample video diffusion models.")
     parser.epilog = EPILOG
@@ -51,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, epilog=run.__doc__)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     runs.add_commands(command)

@@ -20,6 +20,12 @@ def add_commands(command: Command) -> None:
     sub = command("probe", _probe, "Tell frames, rate, size and codec of videos.")
     sub.add_argument("paths", nargs="+", metavar="PATH", help="a video, or a folder of them")
     sub.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_stream(sub)
+
+
+def add_stream(sub: argparse.ArgumentParser) -> None:
+    """Let a command be told which of a file's videos it reads."""
+    sub.add_argument("--stream", type=int, metavar="N", help="video N of the file, from 0")
 
 
 def _add_gif(sub: argparse.ArgumentParser) -> None:
@@ -28,6 +34,7 @@ def _add_gif(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--width", type=int, help="height follows (default: as it is)")
     sub.add_argument("--start", type=int, default=0, help="first frame")
     sub.add_argument("--frames", type=int, help="how many (default: to the end)")
+    add_stream(sub)
     sub.add_argument("--stride", type=int, default=1, help="take every STRIDE-th frame")
     sub.add_argument(
         "--fps", type=float, help="the frames shown at so many times a second (default: all)"
@@ -70,6 +77,7 @@ def _gif(args: argparse.Namespace) -> int:
                 dither=args.dither or True,
                 lossy=args.lossy,
                 colors=args.colors,
+                stream=args.stream,
                 progress=progress,
             )
     size = Path(args.out).stat().st_size / 1024
@@ -82,10 +90,11 @@ def _convert(args: argparse.Namespace) -> tuple[int, int, int]:
     from fastvd.media.gif_convert import scaled_size, shown_frames
     from fastvd.media.write import write_clip
 
-    info = probe(args.source)
+    info = probe(args.source, stream=args.stream)
     chosen = {"start": args.start, "frames": args.frames, "stride": args.stride}
-    indices, delays = shown_frames(info, **chosen, fps=args.fps)
-    clip = read_frames(args.source, indices, size=scaled_size(info, args.width), fit="stretch")
+    indices, delays = shown_frames(info, **chosen, fps=args.fps, stream=args.stream)
+    size = scaled_size(info, args.width)
+    clip = read_frames(args.source, indices, size=size, fit="stretch", stream=args.stream)
     write_clip(args.out, clip, fps=args.fps or 100 * len(delays) / sum(delays))
     return len(clip), clip.shape[1], clip.shape[2]
 
@@ -97,7 +106,8 @@ def _add_extract(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--fit", choices=["pad", "crop", "stretch"], default="pad")
     sub.add_argument("--stride", type=int, default=1, help="keep every STRIDE-th frame")
     sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
-    sub.add_argument("--suffix", choices=["jpg", "png"], default="jpg")
+    add_stream(sub)
+    sub.add_argument("--format", choices=["jpg", "jpeg", "png"], default="jpg", help="default: jpg")
 
 
 def _extract(args: argparse.Namespace) -> int:
@@ -111,7 +121,8 @@ def _extract(args: argparse.Namespace) -> int:
         fit=args.fit,
         stride=args.stride,
         frames_per_folder=args.frames_per_folder,
-        suffix=args.suffix,
+        suffix=args.format,
+        stream=args.stream,
     )
     print(f"{total} frames in {args.folder}")
     return 0
@@ -124,7 +135,7 @@ def _probe(args: argparse.Namespace) -> int:
     status = 0
     for path in _sources(args.paths):
         try:
-            facts = {**dataclasses.asdict(probe(path)), "path": str(path)}
+            facts = {**dataclasses.asdict(probe(path, stream=args.stream)), "path": str(path)}
         except (FastvdError, OSError) as error:
             status = fail(error)
             continue

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from fastvd.cli.media import add_stream
+
 Command = Callable[..., argparse.ArgumentParser]
 
 
@@ -15,14 +17,20 @@ def add_commands(command: Command) -> None:
 
 
 def _add_cache(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(parser=sub)
     sub.add_argument("source", metavar="SRC", help="a video, or a folder of them")
     sub.add_argument("folder", metavar="DST", help="the cache; goes on with what is there")
     sub.add_argument("--size", type=int, default=64, help="side in pixels (default: 64)")
     sub.add_argument("--fit", choices=["crop", "pad", "stretch"], default="crop")
     sub.add_argument("--resample", choices=["bilinear", "area"], default="bilinear")
     sub.add_argument("--grey", action="store_true", help="one channel in place of three")
+    add_stream(sub)
     sub.add_argument(
-        "--shard", type=_shard, default=(0, 1), metavar="I/N", help="the I-th of N parts, from 1"
+        "--shard",
+        type=_shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="the I-th of N parts: 1/4, 2/4, 3/4, 4/4; in Python shard=(0, 4) to (3, 4)",
     )
     sub.add_argument("--workers", type=int, help="threads (default: one a core)")
     sub.add_argument("--cache_bytes", type=int, help="limit of DST (default: by the free disk)")
@@ -43,7 +51,8 @@ def _prepare(args: argparse.Namespace) -> int:
 
     from fastvd.data import ClipConfig, prepare_cache
 
-    config = ClipConfig(size=args.size, fit=args.fit, resample=args.resample, grey=args.grey)
+    names = ("size", "fit", "resample", "grey", "stream")
+    config = ClipConfig(**{name: getattr(args, name) for name in names})
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("videos", total=None)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvd import native
+from fastvd.arguments import check_whole
 from fastvd.data.folder import CacheFolder, CacheFullError
 from fastvd.data.memory import MemoryStore
 from fastvd.data.reader import AT_ONCE, FrameReader
@@ -213,6 +214,7 @@ def make_cache(
     max_bytes: int | None,
 ) -> FrameCache | None:
     """The cache of ``videos`` that a ClipDataset's arguments ask for, None for none."""
+    check_whole(cache_bytes=max_bytes, or_none=True)
     if max_bytes is not None and max_bytes < 0:
         raise ValueError(f"cache_bytes must be at least 0, got {max_bytes}")
     if cache is None:
@@ -221,6 +223,8 @@ def make_cache(
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         limit = int(_MEMORY_SHARE * pages) if max_bytes is None else max_bytes
         return FrameCache(videos, reader, MemoryStore(reader.frame_shape(), max_bytes=limit))
+    if not isinstance(cache, str | os.PathLike):
+        raise TypeError(f"cache must be a folder, 'memory' or None, got {cache!r}")
     folder = Path(cache)
     store = CacheFolder(folder, reader, max_bytes=0)
     free = int(_DISK_SHARE * shutil.disk_usage(folder).free)

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvd.arguments import check_kind, check_numbers, check_whole
 from fastvd.data.augment import augmented, whole
 from fastvd.data.cache import Video, make_cache
 from fastvd.data.choices import Order
@@ -99,6 +100,8 @@ class ClipDataset:
         cache: Path | str | None = None,
         cache_bytes: int | None = None,
     ) -> None:
+        check_kind(ClipConfig, config=config)
+        check_numbers(max_bad=max_bad)
         if on_error not in ("error", "skip", "replace"):
             raise ValueError(f"on_error must be error, skip or replace, got {on_error!r}")
         if not 0 <= max_bad <= 1:
@@ -113,7 +116,8 @@ class ClipDataset:
         self._reader = FrameReader(config, timeout_s=timeout_s)
         paths, ignored = find_videos(videos)
         timed = config.fps is not None
-        found = probe_videos(paths, with_times=timed, deadline=self._reader.deadline)
+        deadline = self._reader.deadline
+        found = probe_videos(paths, config.stream, with_times=timed, deadline=deadline)
         starts = [self._num_starts(video) for video in found]
         self.report = make_report(found, starts, ignored, wanted=config.length)
         check_report(self.report, on_error)
@@ -149,6 +153,7 @@ class ClipDataset:
 
         Worker processes of a DataLoader that are already running keep the epoch they began with.
         """
+        check_whole(epoch=epoch)
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self.epoch = epoch

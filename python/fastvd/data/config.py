@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fastvd.arguments import check_numbers, check_whole
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
@@ -48,13 +50,20 @@ class ClipConfig:
     "filter of the resize; both look at every source pixel"
     grey: bool = False
     "one channel in place of three"
+    stream: int | None = None
+    "which video of a file, from 0 and without covers; by default the best one"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     "how clips are varied at random"
 
     def __post_init__(self) -> None:
+        check_whole(frames=self.frames, stride=self.stride, size=self.size)
+        check_whole(stream=self.stream, or_none=True)
+        check_numbers(fps=self.fps, or_none=True)
         for name in ("frames", "stride", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.stream is not None and self.stream < 0:
+            raise ValueError(f"stream must be at least 0, got {self.stream}")
         if self.fps is not None and not (0 < self.fps < math.inf):
             raise ValueError(f"fps must be above 0 and finite, got {self.fps}")
         if self.fps is not None and self.stride != 1:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from fastvd.arguments import check_numbers
 from fastvd.errors import MediaError
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ class Deadline:
     """Lets no read take more than ``seconds``; a file that did once is not tried again."""
 
     def __init__(self, seconds: float) -> None:
+        check_numbers(timeout_s=seconds)
         if not seconds > 0:
             raise ValueError(f"timeout_s must be above 0, got {seconds}")
         self.seconds = seconds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvd.arguments import check_kind, check_shard, check_whole
 from fastvd.data.batch import Buffers, Kind
 from fastvd.data.clips import ClipDataset, ClipError, ClipSource
 from fastvd.data.filling import Filler, Filling, make_buffers
@@ -52,8 +53,8 @@ class ClipLoader:
 
     ``output`` is the number format of a tensor, or ``"numpy"``, which needs no PyTorch. Some
     batches are read ahead, as many as ``workers`` keep busy and up to ``queue_bytes``; memory of a
-    batch is used again once nothing refers to it. ``shard=(rank, world)`` gives each of ``world``
-    loaders every ``world``-th batch of the common order.
+    batch is used again once nothing refers to it. ``shard=(rank, world)``, ranks from 0, gives
+    each of ``world`` loaders every ``world``-th batch of the common order.
 
     A ``for`` loop over the loader is one epoch, the next loop the next epoch (``epoch`` says which
     and may be set). It yields whole batches: the last ``len(clips) % (batch_size * world)`` clips
@@ -73,6 +74,7 @@ class ClipLoader:
         queue_bytes: int = 1 << 29,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
+        check_kind(ClipDataset, clips=clips)
         _check_counts(
             batch_size=(batch_size, 1), workers=(workers, 0), queue_bytes=(queue_bytes, 0)
         )
@@ -81,8 +83,7 @@ class ClipLoader:
             raise ValueError(f"output must be {choices}, got {output!r}")
         if _is_gpu(device):
             _check_gpu(device, output)
-        if not 0 <= shard[0] < shard[1]:
-            raise ValueError(f"shard must be (rank, world) with 0 <= rank < world, got {shard}")
+        check_shard(shard)
         self.clips = clips
         self.batch_size = batch_size
         self.workers = workers
@@ -235,5 +236,6 @@ def _tensor_output(loader: ClipLoader, buffers: Buffers, shape: tuple[int, ...])
 
 def _check_counts(**counts: tuple[int, int]) -> None:
     for name, (value, lowest) in counts.items():
+        check_whole(or_none=False, **{name: value})
         if value < lowest:
             raise ValueError(f"{name} must be at least {lowest}, got {value}")

@@ -1,5 +1,7 @@
 """Which clip is number i of epoch e: a pure function of the seed, in constant memory."""
 
+from fastvd.arguments import check_whole
+
 _BITS = 64
 _MASK = (1 << _BITS) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -11,6 +13,7 @@ _MIN_HALF_BITS = 2
 
 def check_seed(seed: int) -> int:
     """Return ``seed``; raises ValueError unless 0 <= seed < 2**64."""
+    check_whole(seed=seed)
     if not 0 <= seed <= _MASK:
         raise ValueError(f"seed must be in 0..2**64 - 1, got {seed}")
     return seed

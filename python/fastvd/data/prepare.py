@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastvd.arguments import check_kind, check_shard
 from fastvd.data.cache import Video, make_cache
 from fastvd.data.config import ClipConfig
 from fastvd.data.reader import FrameReader
@@ -45,17 +46,18 @@ def prepare_cache(
 ) -> PrepareReport:
     """Decode videos into a folder that ``ClipDataset(cache=folder)`` then reads.
 
-    Of ``config`` the size, fit, filter, grey and crop count. What is there is left as it is, so a
-    run that was broken off goes on. ``shard=(rank, world)`` takes every ``world``-th video, in
-    natural order, so that many machines may fill one folder. ``progress(done, of)`` is called
-    after each video. A video that can't be read or has no room is reported, not raised.
+    Of ``config`` the size, fit, filter, grey, stream and crop count. What is there is left as it
+    is, so a run that was broken off goes on. ``shard=(rank, world)`` takes every ``world``-th
+    video, in natural order, so that many machines may fill one folder; ``rank`` counts from 0,
+    while the command's ``--shard 1/4`` counts from 1. ``progress(done, of)`` is called after each
+    video. A video that can't be read or has no room is reported, not raised.
     """
-    if not 0 <= shard[0] < shard[1]:
-        raise ValueError(f"shard must be (rank, world) with 0 <= rank < world, got {shard}")
+    check_kind(ClipConfig, config=config)
+    check_shard(shard)
     begun = time.monotonic()
     reader = FrameReader(config, timeout_s=timeout_s)
     paths = find_videos(videos)[0][shard[0] :: shard[1]]
-    found = probe_videos(paths, with_times=False, deadline=reader.deadline)
+    found = probe_videos(paths, config.stream, with_times=False, deadline=reader.deadline)
     known = [Video(video.path, video.frames) for video in found if not video.reason]
     failed = {video.path: video.reason for video in found if video.reason}
     cache = make_cache(folder, known, reader, max_bytes=cache_bytes)

@@ -37,7 +37,8 @@ class FrameReader:
         config = self.config
         by = "rust" if native.video_available else "pyav"
         view = (config.decoded_size, config.fit, config.resample, config.channels)
-        return f"{_READER_VERSION} {by} {view}"
+        which = "" if config.stream is None else f" {config.stream}"
+        return f"{_READER_VERSION} {by} {view}{which}"
 
     def frame_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of a frame as decoded."""
@@ -79,6 +80,7 @@ class FrameReader:
             fit=config.fit,
             resample=config.resample,
             grey=config.grey,
+            stream=config.stream,
         )
 
     def _read_clip(self, path: str, start: int, frames: int) -> Frames:
@@ -91,4 +93,5 @@ class FrameReader:
             fit=config.fit,
             resample=config.resample,
             grey=config.grey,
+            stream=config.stream,
         )

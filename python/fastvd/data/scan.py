@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvd.arguments import local_path
 from fastvd.data.deadline import Deadline
 from fastvd.errors import MediaError
 from fastvd.media.still import frame_files
-from fastvd.media.video import frame_times, probe
+from fastvd.media.video import frame_times
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,15 @@ def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], l
     are passed over. Raises FileNotFoundError for a missing path, ValueError for an empty list and
     MediaError for a folder without videos.
     """
-    named = [videos] if isinstance(videos, (str, Path)) else list(videos)
+    try:
+        named = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
+    except TypeError:
+        raise TypeError(f"videos must be a path or a list of them, got {videos!r}") from None
     if not named:
         raise ValueError("videos is an empty list; give a file, a folder or a list of them")
     found: list[str] = []
     ignored: list[str] = []
-    for path in map(Path, named):
+    for path in map(local_path, named):
         if path.is_dir():
             before = len(found)
             _search(path, (path.resolve(),), found, ignored)
@@ -116,11 +120,17 @@ def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], l
     return found, ignored
 
 
-def probe_videos(paths: Sequence[str], *, with_times: bool, deadline: Deadline) -> list[Found]:
+def probe_videos(
+    paths: Sequence[str], stream: int | None, *, with_times: bool, deadline: Deadline
+) -> list[Found]:
     """Frame counts, and with ``with_times`` the seconds of each frame, of files in their order."""
+
+    def look(path: str) -> Found:
+        return _probe(path, lambda: _look_into(path, stream, with_times), deadline)
+
     workers = min(32, 2 * (os.cpu_count() or 1), max(1, len(paths)))
     with ThreadPoolExecutor(workers, thread_name_prefix="fastvd-scan") as pool:
-        return list(pool.map(lambda path: _probe(path, with_times, deadline), paths))
+        return list(pool.map(look, paths))
 
 
 def make_report(
@@ -203,16 +213,16 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, folders
 
 
-def _probe(path: str, with_times: bool, deadline: Deadline) -> Found:
+def _probe(path: str, look: Callable[[], Found], deadline: Deadline) -> Found:
     try:
-        return deadline.run(path, lambda: _look_into(path, with_times))
+        return deadline.run(path, look)
     except (MediaError, OSError) as error:
         return Found(path, 0, None, str(error).removeprefix(f"{path}: "))
 
 
-def _look_into(path: str, with_times: bool) -> Found:
+def _look_into(path: str, stream: int | None, with_times: bool) -> Found:
     if stat.S_IFMT(Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
         return Found(path, 0, None, "is a pipe or a device, not a file")
-    times = frame_times(path) if with_times else None
-    frames = probe(path).frames if times is None else len(times)
-    return Found(path, frames, times, "" if frames else "holds no frames")
+    times = frame_times(path, stream=stream)
+    reason = "" if len(times) else "holds no frames"
+    return Found(path, len(times), times if with_times else None, reason)

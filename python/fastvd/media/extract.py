@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from fastvd.arguments import check_whole
 from fastvd.media.resize import Fit
 from fastvd.media.video import iter_clips
 
@@ -25,26 +26,33 @@ def extract_frames(
     fit: Fit = "pad",
     stride: int = 1,
     frames_per_folder: int = 1000,
-    suffix: Literal["jpg", "png"] = "jpg",
+    suffix: Literal["jpg", "jpeg", "png"] = "jpg",
+    stream: int | None = None,
 ) -> int:
     """Write every ``stride``-th frame as ``folder/<k>/<n>.<suffix>`` and return their number.
 
-    ``n`` counts through, ``k`` goes up after every ``frames_per_folder`` frames; each folder then
-    reads as one video. ``size`` is a side in pixels or (height, width); ``fit`` is as in
-    ``read_clip``. Raises FileExistsError when a folder that it would fill is there already.
+    ``n`` counts through, in six digits from 000000; ``k`` goes up after every
+    ``frames_per_folder`` frames; each folder then reads as one video. ``size`` is a side in pixels
+    or (height, width); ``fit`` and ``stream`` are as in ``read_clip``. Raises FileExistsError when
+    a folder that it would fill is there already.
     """
+    check_whole(frames_per_folder=frames_per_folder, stride=stride)
     if frames_per_folder < 1:
         raise ValueError(f"frames_per_folder must be at least 1, got {frames_per_folder}")
+    if suffix not in ("jpg", "jpeg", "png"):
+        raise ValueError(f"suffix must be jpg, jpeg or png, got {suffix!r}")
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
-    clips = iter_clips(path, frames=FRAMES_AT_ONCE, stride=stride, size=size, fit=fit)
+    clips = iter_clips(
+        path, frames=FRAMES_AT_ONCE, stride=stride, size=size, fit=fit, stream=stream
+    )
     total = 0
     for total, frame in enumerate(chain.from_iterable(clips), start=1):
         n = total - 1
         into = Path(folder) / str(n // frames_per_folder)
         if n % frames_per_folder == 0:
             into.mkdir(parents=True)
-        _write_still(into / f"{n}.{suffix}", frame)
+        _write_still(into / f"{n:06d}.{suffix}", frame)
     logger.info("%s: %d frames", path, total)
     return total
 

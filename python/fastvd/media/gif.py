@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastvd import limits, native
+from fastvd.arguments import local_path
 from fastvd.media import gif_twin
 from fastvd.media.whole import (
     check_suffix,
@@ -139,9 +140,10 @@ def read_gif(path: Path | str) -> Gif:
     Raises MediaError, naming file and reason, for what is empty, cut short, malformed or larger
     than ``get_limits`` allows.
     """
+    file = local_path(path)
     decode = native.core.decode_gif if native.available else gif_twin.decode
-    frames, delays, loop = decode(Path(path))
-    limits.note_ratio(Path(path), frames.nbytes)
+    frames, delays, loop = decode(file)
+    limits.note_ratio(file, frames.nbytes)
     return Gif(frames, np.asarray(delays, dtype=np.float64) / 100, loop)
 
 

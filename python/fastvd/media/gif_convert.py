@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,20 +41,24 @@ def convert_to_gif(
     dither: Dither | bool = True,
     lossy: int = 0,
     colors: int = 256,
+    stream: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[int, int, int]:
     """Write what ``source`` shows as a GIF; return its frames, height and width.
 
-    ``start``, ``frames`` and ``stride`` choose source frames as in ``read_clip``; height follows
-    ``width``. With ``fps`` the frames shown at every 1 / fps seconds are taken, so that the GIF
-    plays as fast as its source; without, each chosen frame is shown as long as there. ``progress``
-    is told steps done and steps in all. All else is as in ``write_gif``.
+    ``start``, ``frames``, ``stride`` and ``stream`` choose frames as in ``read_clip``; height
+    follows ``width``. With ``fps`` the frames shown at every 1 / fps seconds are taken, so that
+    the GIF plays as fast as its source; without, each chosen frame is shown as long as there.
+    ``progress`` is told steps done and steps in all. All else is as in ``write_gif``.
     """
     check_suffix(out, ".gif")
-    info = probe(source)
+    info = probe(source, stream=stream)
     size = scaled_size(info, width)
-    indices, delays = shown_frames(info, start=start, frames=frames, stride=stride, fps=fps)
+    indices, delays = shown_frames(
+        info, start=start, frames=frames, stride=stride, fps=fps, stream=stream
+    )
     per_piece = max(1, PIECE_BYTES // (size[0] * size[1] * 3))
+    read = partial(read_frames, size=size, fit="stretch", stream=stream)
     held: list[npt.NDArray[np.uint8]] = []
     done = 0
 
@@ -61,7 +66,7 @@ def convert_to_gif(
         nonlocal done
         for first in range(0, len(indices), per_piece):
             wanted = indices[first : first + per_piece]
-            piece = held.pop() if held else read_frames(source, wanted, size=size, fit="stretch")
+            piece = held.pop() if held else read(source, wanted)
             yield piece
             done += len(wanted)
             if progress is not None:
@@ -100,6 +105,7 @@ def shown_frames(
     frames: int | None,
     stride: int,
     fps: float | Fraction | None,
+    stream: int | None,
 ) -> tuple[list[int], list[int]]:
     """Return which frames a GIF shows, by number, and for how many hundredths of a second."""
     if start < 0 or stride < 1 or (frames is not None and frames < 1):
@@ -110,7 +116,7 @@ def shown_frames(
         asked = f"start={start}, frames={frames}, stride={stride}"
         raise ValueError(f"{info.path}: has {info.frames} frames, too few for {asked}")
     chosen = np.arange(start, stop, stride)
-    times = np.append(frame_times(info.path), info.duration)
+    times = np.append(frame_times(info.path, stream=stream), info.duration)
     end = times[min(int(chosen[-1]) + stride, info.frames)]
     ends = np.append(times[chosen], end) - times[start]
     if fps is None and (info.is_variable_rate or len(chosen) / max(ends[-1], 1e-9) > MAX_FPS):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from einops import rearrange
 
 from fastvd import limits, native
+from fastvd.arguments import whole_numbers
 
 Fit = Literal["crop", "pad", "stretch"]
 Resample = Literal["bilinear", "area"]
@@ -63,13 +64,18 @@ def make_view(
         raise ValueError(f"fit must be 'crop', 'pad' or 'stretch', got {fit!r}")
     if resample not in ("bilinear", "area"):
         raise ValueError(f"resample must be 'bilinear' or 'area', got {resample!r}")
-    pair = (size, size) if isinstance(size, int | np.integer) else size
+    if not isinstance(grey, bool | np.bool_):
+        raise TypeError(f"grey must be True or False, got {grey!r}")
+    sides = (size, size) if isinstance(size, int | np.integer) else size
+    what, edges = "a whole number or (height, width)", "(top, left, height, width)"
+    pair = None if sides is None else whole_numbers("size", sides, wanted=what)
+    part = None if crop is None else whole_numbers("crop", crop, wanted=edges)
     most = limits.get_limits().max_side
     if pair is not None and (len(pair) != 2 or not all(1 <= s <= most for s in pair)):
         raise ValueError(f"size must be 1 to {most} or (height, width), got {size}")
-    if crop is not None and (len(crop) != 4 or min(crop[:2]) < 0 or min(crop[2:]) < 1):
-        raise ValueError(f"crop must be (top, left, height, width) inside the frame, got {crop}")
-    return View(pair and (int(pair[0]), int(pair[1])), crop, fit, resample, grey)  # type: ignore[arg-type]
+    if part is not None and (len(part) != 4 or min(part[:2]) < 0 or min(part[2:]) < 1):
+        raise ValueError(f"crop must be {edges} inside the frame, got {crop}")
+    return View(pair, part, fit, resample, grey)  # type: ignore[arg-type]
 
 
 def make_plan(view: View, height: int, width: int) -> Plan:

@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from fastvd import limits
 from fastvd.errors import MediaError
+from fastvd.media.refusal import refusal
 from fastvd.media.resize import View, check_clip, check_path_plan, over_black, resize
 from fastvd.media.still import stack_frames
 from fastvd.media.track import Track
@@ -120,13 +121,19 @@ def _opened(
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as opened:
         file, most_s = _File(path, opened), limits.get_limits().open_timeout_s
         try:
-            with av.open(
-                file, "r", options=_OPTIONS, metadata_errors="replace", timeout=most_s
-            ) as container:
+            with _open(file, most_s) as container:
                 yield container, _stream(path, container, number), file
         except av.error.FFmpegError as error:
             file.check_time()
             raise MediaError(f"{path}: {error.strerror or error}") from error
+
+
+def _open(file: _File, timeout_s: float) -> av.container.InputContainer:
+    try:
+        return av.open(file, "r", options=_OPTIONS, metadata_errors="replace", timeout=timeout_s)
+    except av.error.InvalidDataError as error:
+        file.check_time()
+        raise MediaError(f"{file.path}: {refusal(file.path)}") from error
 
 
 def _stream(

@@ -5,7 +5,6 @@ else by PyAV (``media/twin.py``); pictures by ``media/still.py``.
 """
 
 import math
-import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastvd import limits, native
+from fastvd.arguments import check_numbers, check_whole, local_path, whole_numbers
 from fastvd.errors import MediaError
 from fastvd.media import still
 from fastvd.media.ahead import read_ahead
+from fastvd.media.boxes import is_truncated
 from fastvd.media.pyav import needed_for
 from fastvd.media.resize import Fit, Resample, View, make_view, shown_shape
 from fastvd.media.track import Track
@@ -30,7 +31,11 @@ TIME_NOISE_S = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoInfo:
-    """What a file holds. Width and height are as shown, after the rotation."""
+    """What a file holds. Width and height are as shown, after the rotation.
+
+    ``is_truncated``: an MP4 or MOV file ends inside its content, so frames or sound may be
+    missing. Other containers do not tell, and count as whole.
+    """
 
     path: Path
     frames: int
@@ -42,6 +47,7 @@ class VideoInfo:
     rotation: int
     is_variable_rate: bool
     has_audio: bool
+    is_truncated: bool
 
 
 def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
@@ -55,7 +61,7 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
     and the highest bit rate. Raises FileNotFoundError, or MediaError for what holds no frames or
     no such stream.
     """
-    path = _path(path)
+    path = local_path(path)
     track = _track(path, stream)
     gaps = np.sort(np.diff(track.times))
     middle = len(gaps) // 2
@@ -75,12 +81,13 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
         rotation=track.rotation,
         is_variable_rate=bool(furthest > tolerance),
         has_audio=track.has_audio,
+        is_truncated=path.is_file() and is_truncated(path),
     )
 
 
 def frame_times(path: Path | str, *, stream: int | None = None) -> npt.NDArray[np.float64]:
     """When each frame is shown, in seconds from the first; ``stream`` as in ``probe``."""
-    return _track(_path(path), stream).times
+    return _track(local_path(path), stream).times
 
 
 def read_clip(
@@ -109,6 +116,8 @@ def read_clip(
     Raises FileNotFoundError; ValueError for a bad argument; MediaError for a file that can't be
     decoded or ends before the last frame.
     """
+    check_whole(start=start, stride=stride)
+    check_whole(frames=frames, threads=threads, or_none=True)
     is_sane = 0 <= start < LARGEST and 0 < stride < LARGEST and 0 < (frames or 1) < LARGEST
     if not is_sane or frames == 0:
         asked = f"start={start}, frames={frames}, stride={stride}"
@@ -119,7 +128,7 @@ def read_clip(
     most = limits.get_limits().max_frames
     stop = start + (most + stride if frames is None else frames * stride)
     wanted = range(start, stop, stride)
-    return _read(_path(path), stream, wanted, view, to_end=frames is None, threads=threads)
+    return _read(local_path(path), stream, wanted, view, to_end=frames is None, threads=threads)
 
 
 def iter_clips(
@@ -141,6 +150,7 @@ def iter_clips(
     ``threads`` decode, by default all cores, up to 256 MiB ahead; the frames are the same. All
     else is as in ``read_clip``.
     """
+    check_whole(frames=frames, stride=stride)
     if frames < 1 or stride < 1:
         raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
@@ -171,11 +181,13 @@ def read_frames(
     stream: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode frames by number, in any order and with repeats; all else as in ``read_clip``."""
-    wanted = [operator.index(i) for i in indices]
+    wanted = whole_numbers("indices", indices, wanted="whole numbers")
     if not wanted or min(wanted) < 0 or max(wanted) >= LARGEST:
-        raise ValueError(f"indices must be one or more frame numbers from 0, got {wanted[:8]}")
+        raise ValueError(
+            f"indices must be one or more frame numbers from 0, got {list(wanted[:8])}"
+        )
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)
-    return _read(_path(path), stream, wanted, view)
+    return _read(local_path(path), stream, wanted, view)
 
 
 def clip_at(
@@ -197,10 +209,13 @@ def clip_at(
     one's time, whatever the file's rate. All else is as in ``read_clip``. Raises MediaError where
     the file is over before the last frame's time.
     """
+    check_numbers(seconds=seconds)
+    check_whole(frames=frames)
+    check_numbers(fps=fps, or_none=True)
     if not 0 <= seconds < math.inf or frames < 1 or (fps is not None and not 0 < fps < math.inf):
         asked = f"seconds={seconds}, frames={frames}, fps={fps}"
         raise ValueError(f"seconds must be 0 or more, frames and fps above 0, got {asked}")
-    track = _track(_path(path), stream)
+    track = _track(local_path(path), stream)
     wanted = seconds + (np.arange(frames) / fps if fps else np.zeros(1))
     if wanted[-1] >= track.end:
         raise MediaError(f"{path}: lasts {track.end:g} s, {wanted[-1]:g} s was asked for")
@@ -209,12 +224,6 @@ def clip_at(
         numbers = numbers[0] + np.arange(frames)
     view = {"size": size, "crop": crop, "fit": fit, "resample": resample, "grey": grey}
     return read_frames(path, numbers.tolist(), stream=stream, **view)  # type: ignore[arg-type]
-
-
-def _path(path: Path | str) -> Path:
-    if not str(path):
-        raise ValueError("the path is empty")
-    return Path(path)
 
 
 def _track(path: Path, stream: int | None) -> Track:
@@ -247,6 +256,7 @@ def _starts(path: Path, stream: int | None) -> list[int]:
 
 
 def _picture_kind(path: Path, stream: int | None) -> still.Kind | None:
+    check_whole(stream=stream, or_none=True)
     if not 0 <= (stream or 0) < LARGEST:
         raise ValueError(f"stream must be 0 or more, got {stream}")
     kind = still.picture_kind(path)

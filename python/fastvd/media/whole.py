@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fastvd.arguments import check_numbers, check_whole
+
+_WRITERS = {".gif": "write_gif", ".mp4": "write_video", ".webp": "write_webp"}
+
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
@@ -43,7 +47,9 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 def check_suffix(path: Path | str, suffix: str) -> None:
     """Raise ValueError for a name that promises another format than is written."""
     if Path(path).suffix.lower() != suffix:
-        raise ValueError(f"{path}: what is written is a {suffix} file, name it so")
+        other = _WRITERS.get(Path(path).suffix.lower())
+        hint = f"; {other} writes {Path(path).suffix.lower()}" if other else ""
+        raise ValueError(f"{path}: what is written is a {suffix} file, name it so{hint}")
 
 
 def checked_clip(
@@ -63,6 +69,7 @@ def checked_clip(
 
 def checked_fps(fps: float | Fraction) -> Fraction:
     """``fps`` as a fraction (29.97 as it is written, not as binary); ValueError unless > 0."""
+    check_numbers(fps=fps)
     if not math.isfinite(fps) or fps <= 0:
         raise ValueError(f"fps must be a number above 0, got {fps}")
     return Fraction(fps).limit_denominator(100_000)
@@ -70,6 +77,7 @@ def checked_fps(fps: float | Fraction) -> Fraction:
 
 def checked_loop(loop: int | None) -> int | None:
     """How often a clip is repeated: 0 for ever, None not at all."""
+    check_whole(loop=loop, or_none=True)
     if loop is not None and not 0 <= loop <= 0xFFFF:
         raise ValueError(f"loop must be None or 0..65535, got {loop}")
     return loop

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fastvd.arguments import check_whole
 from fastvd.media.gif import write_gif
 from fastvd.media.pyav import needed_for
 from fastvd.media.whole import (
@@ -138,6 +139,7 @@ def _yuv(frame: npt.NDArray[np.uint8]) -> "av.VideoFrame":
 
 
 def _check_quality(quality: int) -> None:
+    check_whole(quality=quality)
     if not 0 <= quality <= 100:
         raise ValueError(f"quality must be in 0..100, got {quality}")
 

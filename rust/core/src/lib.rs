@@ -25,3 +25,9 @@ mod tables;
 mod track;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+extern crate self as fastvd_core;
+#[cfg(test)]
+#[path = "../tests/shared/mod.rs"]
+mod shared;

@@ -1,16 +1,16 @@
 //! Real videos, where FFmpeg and the shared files are there; the Python tests compare with PyAV.
 
-mod limits;
+mod shared;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fastvd_core::clip::{Clip, Wanted};
 use fastvd_core::convert::{Fit, View};
 use fastvd_core::resize::Filter;
 use fastvd_core::source::Pick;
 use fastvd_core::source::video::{self, Info};
-use fastvd_core::{Error, Result, ffmpeg};
+use fastvd_core::{Error, Result};
+use shared::shared;
 
 const VIEW: View = View {
     size: Some((16, 16)),
@@ -19,25 +19,6 @@ const VIEW: View = View {
     filter: Filter::Bilinear,
     is_grey: false,
 };
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// The libraries of the `av` wheel in the repository's virtual environment.
-fn av_libs() -> Option<PathBuf> {
-    let versions = fs::read_dir(root().join(".venv/lib")).ok()?;
-    let mut folders = versions.filter_map(|v| Some(v.ok()?.path().join("site-packages/av.libs")));
-    folders.find(|folder| folder.is_dir())
-}
-
-/// A shared video; `None` where there is no FFmpeg or no such file.
-fn shared(name: &str) -> Option<PathBuf> {
-    ffmpeg::open(av_libs().as_deref()).ok()?;
-    limits::set();
-    let path = root().join("../shared/data/video").join(name);
-    path.is_file().then_some(path)
-}
 
 fn best(path: &Path) -> Pick<'_> {
     Pick { path, stream: None }

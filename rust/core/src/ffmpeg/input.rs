@@ -13,6 +13,7 @@ use super::layout::{
     FORMAT_INPUT, FORMAT_NB_STREAMS, FORMAT_PB, FORMAT_STREAMS, INPUT_NAME, get, set,
 };
 use super::library::Library;
+use super::refusal;
 use crate::limits::check_frame;
 use crate::source::Pick;
 use crate::{Error, Result};
@@ -23,6 +24,7 @@ const AVFMT_FLAG_NOFILLIN: c_int = 0x10;
 const AVFMT_FLAG_NOPARSE: c_int = 0x20;
 const AVSEEK_FLAG_BACKWARD: c_int = 1;
 const AVERROR_EOF: c_int = -541_478_725;
+const AVERROR_INVALIDDATA: c_int = -1_094_995_529;
 
 /// An `AVFormatContext` that gives the packets of one video stream.
 pub(crate) struct Input {
@@ -166,7 +168,7 @@ impl Input {
                 &raw mut options.list,
             )
         };
-        input.check(code)?;
+        input.check_header(code)?;
         Ok(input)
     }
 
@@ -184,7 +186,7 @@ impl Input {
         for (stream, list) in streams.iter_mut().zip(lists) {
             stream.list = list;
         }
-        self.check(code)
+        self.check_header(code)
     }
 
     /// Tells the demuxer to skip the packets of all other streams.
@@ -210,6 +212,14 @@ impl Input {
             set(self.context, offset, flags | times | AVFMT_FLAG_NOPARSE);
         }
         self.is_plain = true;
+    }
+
+    fn check_header(&self, code: c_int) -> Result<()> {
+        if code == AVERROR_INVALIDDATA {
+            self.check_time()?;
+            return Err(Error::media(&self.path, refusal::reason(&self.path)?));
+        }
+        self.check(code)
     }
 
     fn check(&self, code: c_int) -> Result<()> {

@@ -11,6 +11,7 @@ mod library;
 mod listed;
 mod parameters;
 mod picture;
+mod refusal;
 mod scaler;
 
 pub use library::open;

@@ -174,3 +174,66 @@ impl Stream {
         self.packet.is_key() && self.packet.pts() == Some(entry.pts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::shared;
+    use crate::source::Pick;
+    use crate::tables::track_of;
+
+    /// Numbers of the frames that are decoded for every `stride`-th one, with the table's way to
+    /// leave others out or with none; `None` where the file is not there.
+    fn decoded(name: &str, stride: usize, is_skipping: bool) -> Result<Option<Vec<usize>>> {
+        let Some(path) = shared(name) else {
+            return Ok(None);
+        };
+        let pick = Pick {
+            path: &path,
+            stream: None,
+        };
+        let (_, track) = track_of(pick)?;
+        let index = &track.index;
+        let mut stream = Stream::new(track.open(pick, None)?, Settings::PLAIN)?;
+        stream.wanted = index.times.iter().copied().step_by(stride).collect();
+        if is_skipping {
+            stream.skip = index.skip;
+        }
+        let mut numbers = Vec::new();
+        while stream.next_frame()? {
+            let pts = stream.frame.pts();
+            numbers.extend(pts.and_then(|pts| index.number_at(pts, 0)));
+            if pts == stream.wanted.last().copied() {
+                break;
+            }
+        }
+        assert!(!stream.is_damaged, "{name}");
+        Ok(Some(numbers))
+    }
+
+    #[test]
+    fn frames_that_no_wanted_one_needs_are_not_decoded() -> Result<()> {
+        for name in [
+            "nasa_av1.mp4",
+            "nasa_vfr_h264.mp4",
+            "nasa_opengop_offset.ts",
+            "nasa_hevc_main10.mp4",
+            "nasa_mjpeg.avi",
+        ] {
+            let (all, some) = (decoded(name, 16, false)?, decoded(name, 16, true)?);
+            let (Some(all), Some(some)) = (all, some) else {
+                return Ok(());
+            };
+            assert!(all.iter().copied().eq(0..all.len()), "{name}");
+            assert!(some.is_sorted_by(|a, b| a < b), "{name}");
+            assert!(
+                (0..all.len()).step_by(16).all(|i| some.contains(&i)),
+                "{name}"
+            );
+            // a third and more of these files' frames are no other one's reference
+            let counts = (some.len(), all.len());
+            assert!(3 * counts.0 < 2 * counts.1, "{name}: {counts:?}");
+        }
+        Ok(())
+    }
+}
