@@ -153,7 +153,7 @@ mod tests {
 
     fn table(frames: usize) -> Arc<Track> {
         let mut track = Track::default();
-        track.index.times.resize(frames, 0);
+        track.index.times = vec![0; frames];
         Arc::new(track)
     }
 
