@@ -151,6 +151,7 @@ def iter_clips(
     else is as in ``read_clip``.
     """
     check_whole(frames=frames, stride=stride)
+    check_whole(threads=threads, or_none=True)
     if frames < 1 or stride < 1:
         raise ValueError(f"frames and stride must be 1 or more, got {frames} and {stride}")
     view = make_view(size, crop, fit=fit, resample=resample, grey=grey)

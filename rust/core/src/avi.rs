@@ -101,10 +101,10 @@ impl<F: Fn(std::ops::Range<u64>) -> Option<Vec<u8>>> Walk<F> {
 mod tests {
     use super::*;
 
-    fn chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn chunk(kind: &[u8], content: &[u8]) -> Vec<u8> {
         let length = (content.len() as u32).to_le_bytes();
         let spare = &[0][..content.len() % 2];
-        [kind.as_slice(), &length, content, spare].concat()
+        [kind, length.as_slice(), content, spare].concat()
     }
 
     /// Whether the chunks of stream 1 are those of `expected` (position, bytes).

@@ -70,12 +70,12 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
         let length = content.len() as u32 + 8;
-        [&length.to_be_bytes(), kind.as_slice(), content].concat()
+        [length.to_be_bytes().as_slice(), kind, content].concat()
     }
 
-    fn table(kind: &[u8; 4], runs: &[[u32; 2]]) -> Vec<u8> {
+    fn table(kind: &[u8], runs: &[[u32; 2]]) -> Vec<u8> {
         let numbers = [0, runs.len() as u32].into_iter().chain(runs.concat());
         let bytes: Vec<u8> = numbers.flat_map(u32::to_be_bytes).collect();
         boxed(kind, &bytes)

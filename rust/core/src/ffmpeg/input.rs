@@ -1,6 +1,6 @@
 //! An open file: one of its video streams, packet by packet.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
@@ -9,16 +9,13 @@ use super::clock::{Clock, interrupt};
 use super::facts::Facts;
 use super::handle::{Options, Packet, library_for, most_pixels};
 use super::io::FileIo;
-use super::layout::{
-    FORMAT_INPUT, FORMAT_NB_STREAMS, FORMAT_PB, FORMAT_STREAMS, INPUT_NAME, get, set,
-};
+use super::layout::{FORMAT_PB, get, set};
 use super::library::Library;
 use super::refusal;
 use crate::limits::check_frame;
 use crate::source::Pick;
 use crate::{Error, Result};
 
-const AVMEDIA_TYPE_VIDEO: c_int = 0;
 const AVDISCARD_ALL: c_int = 48;
 const AVFMT_FLAG_NOFILLIN: c_int = 0x10;
 const AVFMT_FLAG_NOPARSE: c_int = 0x20;
@@ -29,7 +26,7 @@ const AVERROR_INVALIDDATA: c_int = -1_094_995_529;
 /// An `AVFormatContext` that gives the packets of one video stream.
 pub(crate) struct Input {
     pub(super) library: &'static Library,
-    context: *mut c_void,
+    pub(super) context: *mut c_void,
     path: PathBuf,
     number: Option<usize>,
     /// What the stream is.
@@ -296,59 +293,6 @@ impl Input {
             seek(self.context, self.facts.stream, time, AVSEEK_FLAG_BACKWARD)
         };
         self.check(code)
-    }
-
-    /// FFmpeg's name of the container.
-    fn format(&self) -> &str {
-        // SAFETY: an open context has an input format, which has a name
-        let name = unsafe {
-            let format: *const c_void = get(self.context, FORMAT_INPUT);
-            CStr::from_ptr(get(format, INPUT_NAME))
-        };
-        name.to_str().unwrap_or("")
-    }
-
-    pub(super) fn is_mp4(&self) -> bool {
-        self.format() == "mov,mp4,m4a,3gp,3g2,mj2"
-    }
-
-    pub fn is_avi(&self) -> bool {
-        self.format() == "avi"
-    }
-
-    pub(super) fn num_streams(&self) -> u32 {
-        // SAFETY: a field of the open context
-        unsafe { get(self.context, FORMAT_NB_STREAMS) }
-    }
-
-    /// The stream that FFmpeg takes for the main video; negative if there is none.
-    pub(super) fn best_stream(&self) -> c_int {
-        // SAFETY: the context is open; the decoder is not asked for
-        unsafe {
-            let find = self.library.call.av_find_best_stream;
-            find(self.context, AVMEDIA_TYPE_VIDEO, -1, -1, ptr::null_mut(), 0)
-        }
-    }
-
-    pub(super) fn stream_at(&self, index: c_int) -> *mut c_void {
-        // SAFETY: callers pass an index below `num_streams`
-        unsafe {
-            let streams: *const *mut c_void = get(self.context, FORMAT_STREAMS);
-            *streams.offset(index as isize)
-        }
-    }
-
-    /// What the decoder must know.
-    pub(super) fn parameters(&self) -> *const c_void {
-        match &self.facts.found {
-            Some(found) => found.parameters.cast_const(),
-            None => self.parameters_of(self.facts.stream),
-        }
-    }
-
-    pub(super) fn parameters_of(&self, index: c_int) -> *const c_void {
-        // SAFETY: a field of a stream that exists
-        unsafe { get(self.stream_at(index), self.library.layout.stream.codecpar) }
     }
 }
 

@@ -13,6 +13,7 @@ mod parameters;
 mod picture;
 mod refusal;
 mod scaler;
+mod streams;
 
 pub use library::open;
 
