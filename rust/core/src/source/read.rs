@@ -22,6 +22,10 @@ use crate::{Error, Result};
 /// Places where decoding may start that a clip has for each thread, so that cutting it there pays.
 const CUTS_PER_THREAD: usize = 2;
 
+/// Pixels of a frame from which two threads of a decoder are faster than one: frames of fewer are
+/// decoded in less time than it takes to hand them over.
+const MIN_PIXELS_OF_TWO: usize = 150_000;
+
 /// Decodes the frames asked for, on up to `threads` threads: a clip that spans many places where
 /// decoding may start is cut there, another one is left to the threads of its decoder.
 pub fn read(pick: Pick, wanted: &Wanted, view: &View, threads: usize) -> Result<Clip> {
@@ -96,8 +100,10 @@ impl<'a> Job<'a> {
     }
 
     fn settings(&self, threads: usize) -> Settings {
+        let (width, height) = self.track.facts.coded_size;
+        let is_small = threads == 2 && width * height < MIN_PIXELS_OF_TWO;
         Settings {
-            threads,
+            threads: if is_small { 1 } else { threads },
             scale: self.scale,
         }
     }
