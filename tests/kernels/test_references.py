@@ -115,7 +115,7 @@ def test_a_row_of_zeros_stays_zero():
 
 def test_wrong_sizes_are_named():
     x = torch.zeros(1, 2, 2, 2, 6)
-    with pytest.raises(ValueError, match=r"weight must be \[6\], got \[4\]"):
+    with pytest.raises(ValueError, match=r"takes weight \[6\], got \[4\]"):
         kernels.rms_norm_act(x, torch.ones(4))
     with pytest.raises(ValueError, match="groups must divide the 6 channels, got 4"):
         kernels.group_norm_act(x, groups=4)
