@@ -68,8 +68,8 @@ def run(op: Op, dtype: torch.dtype, probe: Tensor | None, args: Any, options: An
 
 
 def assert_fused(op: str, dtype: torch.dtype, *args: Any, **options: Any) -> None:
-    """The kernel of ``op`` errs at most twice as much as the reference in ``dtype``, in the output
-    and in every gradient, within RMS_ERROR, and gives the same bits each time.
+    """The kernel of ``op`` errs at most twice as much as the reference in ``dtype``, and four times
+    in any gradient, within RMS_ERROR, and gives the same bits each time.
 
     args, options: as the op takes them, tensors in float64.
     """
@@ -87,25 +87,27 @@ def assert_fused(op: str, dtype: torch.dtype, *args: Any, **options: Any) -> Non
         got = run(fused, dtype, probe, args, options)
     assert len(ops.called) > 1, "the kernel did not run"
     assert got.output.dtype == dtype
-    assert_close("output", got.output, plain.output, exact.output, RMS_ERROR[dtype])
-    for i, (a, b, c) in enumerate(
-        zip(got.gradients, plain.gradients, exact.gradients, strict=True)
-    ):
-        assert_close(f"gradient {i} {list(c.shape)}", a, b, c, 2 * RMS_ERROR[dtype])
+    rms = RMS_ERROR[dtype]
+    assert_close("output", got.output, plain.output, exact.output, rms=rms, times=2)
+    gradients = zip(got.gradients, plain.gradients, exact.gradients, strict=True)
+    for i, (a, b, c) in enumerate(gradients):
+        assert_close(f"gradient {i} {list(c.shape)}", a, b, c, rms=2 * rms, times=4)
     again = run(fused, dtype, probe, args, options)
     assert torch.equal(again.output, got.output)
     assert all(map(torch.equal, again.gradients, got.gradients))
 
 
-def assert_close(name: str, got: Tensor, plain: Tensor, exact: Tensor, rms: float) -> None:
-    """``got`` is about as near to ``exact`` as ``plain`` is."""
+def assert_close(
+    name: str, got: Tensor, plain: Tensor, exact: Tensor, *, rms: float, times: int
+) -> None:
+    """``got`` errs at most ``times`` as much as ``plain``, and at most ``rms`` of ``exact``."""
     assert got.shape == exact.shape, name
-    error, allowed = (
-        float((x.double() - exact).abs().max()) if x.numel() else 0.0 for x in (got, plain)
-    )
-    assert error <= 2 * allowed + SLACK, (
+    if not exact.numel():
+        return
+    error, allowed = (float((x.double() - exact).abs().max()) for x in (got, plain))
+    assert error <= times * allowed + SLACK, (
         f"{name}: off by {error:.2e}, plain PyTorch by {allowed:.2e}"
     )
-    size = float(exact.square().mean().sqrt()) if exact.numel() else 0.0
-    off = float((got.double() - exact).square().mean().sqrt()) if exact.numel() else 0.0
+    size = float(exact.square().mean().sqrt())
+    off = float((got.double() - exact).square().mean().sqrt())
     assert off <= rms * size + SLACK, f"{name}: RMS error {off:.2e} of {size:.2e}"
