@@ -52,7 +52,7 @@ def layer_norm_act(
     weight, bias = affine
     check_norm("layer_norm_act", x, film, residual, weight=weight, bias=bias)
     given = (x, weight, bias, *(film or ()), residual)
-    if fused("layer_norm_act", *given, limit=row_limit(x)):
+    if fused("layer_norm_act", *given, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, affine, film, residual, centered=True, act=act, eps=EPS)
     y = F.layer_norm(x, x.shape[-1:], weight, bias, EPS)
     if film is not None:

@@ -51,6 +51,7 @@ def _modulation_bwd_kernel(
     scale_stride,
     samples,
     parts,
+    KINDS: tl.constexpr,
     C: tl.constexpr,
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
@@ -58,7 +59,7 @@ def _modulation_bwd_kernel(
     HAS_FILM: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """From sums [samples, parts, (gain, offset), C] to the gradients of weights and FiLM."""
+    """From sums [samples, parts, KINDS, C] to the gradients of weights and FiLM."""
     c = tl.program_id(0) * COLS + tl.arange(0, COLS)
     w = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
     dw, db = tl.zeros_like(w), tl.zeros_like(w)
@@ -68,7 +69,7 @@ def _modulation_bwd_kernel(
         for first in range(0, parts, ROWS):
             rows = first + tl.arange(0, ROWS)
             mask = (rows < parts)[:, None] & (c < C)[None, :]
-            at = sums_ptr + (sample * parts + rows)[:, None] * 2 * C + c[None, :]
+            at = sums_ptr + (sample * parts + rows)[:, None] * KINDS * C + c[None, :]
             d_gain += tl.load(at, mask=mask, other=0.0)
             d_offset += tl.load(at + C, mask=mask, other=0.0)
         gain, offset = tl.sum(d_gain, axis=0), tl.sum(d_offset, axis=0)
@@ -105,9 +106,10 @@ def modulation_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of weight, bias, scale and shift; empty where there is none.
 
-    sums: [B, parts, 2, C], what each part of a sample gives to the gradients of gain and offset.
+    sums: [B, parts, 2 or more, C], what each part of a sample gives to the gradients of gain and
+    offset, and what is not for here.
     """
-    b, parts, _, c = sums.shape
+    b, parts, kinds, c = sums.shape
     dw = torch.empty_like(weight)
     db = weight.new_empty(0) if bias is None else torch.empty_like(bias)
     dscale, dshift = (weight.new_empty(0 if scale is None else (b, c)) for _ in range(2))
@@ -115,6 +117,7 @@ def modulation_backward(
         _modulation_bwd_kernel,
         ceil_div(c, COLS),
         *(sums, weight, bias, scale, dw, db, dscale, dshift, stride(scale), b, parts),
+        KINDS=kinds,
         C=c,
         ROWS=ROWS,
         COLS=COLS,

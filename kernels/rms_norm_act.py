@@ -53,7 +53,7 @@ def rms_norm_act(
     in all. Raises ValueError where shapes, devices or dtypes do not go together.
     """
     check_norm("rms_norm_act", x, film, residual, weight=weight)
-    if fused("rms_norm_act", x, weight, *(film or ()), residual, limit=row_limit(x)):
+    if fused("rms_norm_act", x, weight, *(film or ()), residual, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, (weight, None), film, residual, centered=False, act=act, eps=EPS)
     gain = weight * x.shape[-1] ** 0.5
     y: Tensor = _Normalize.apply(x)

@@ -2,7 +2,8 @@
 
 ``z = act(xhat * gain + offset) + residual``, ``gain = weight * (1 + scale)``,
 ``offset = bias * (1 + scale) + shift``; ``xhat = x * sqrt(C) / max(|x|, eps)`` (RMS) or, if
-``centered``, ``(x - mean) / sqrt(var + eps)`` (layer norm).
+``centered``, ``(x - mean) / sqrt(var + eps)`` (layer norm). First of all, the bias of the
+convolution that made x is added to it.
 
 Backward, with ``dv = dz * act'(v)`` and ``g = dv * gain``: ``dx = r * (g - xhat *
 mean(g * xhat))``, less ``r * mean(g)`` if centred. The gradients of gain and offset are summed over
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checks import Film
 from .launch import accumulator, ceil_div, jit, launch, parts_of, power_of_2, tl
 from .modulation import modulation, modulation_backward, rows, stride
 
@@ -27,6 +29,8 @@ def _normalize(x, mask, eps, C: tl.constexpr, CENTERED: tl.constexpr):
     """xhat, and what x was multiplied with; a NaN reaches all of its row."""
     if CENTERED:
         x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
+        # what the first mean was rounded off by: it shows where rows lie far from zero
+        x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
         r = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
     else:
         mean_square = tl.sum(x * x, axis=1) / C
@@ -37,6 +41,7 @@ def _normalize(x, mask, eps, C: tl.constexpr, CENTERED: tl.constexpr):
 @jit
 def _row_norm_fwd_kernel(
     x_ptr,
+    conv_bias_ptr,
     residual_ptr,
     w_ptr,
     b_ptr,
@@ -51,6 +56,7 @@ def _row_norm_fwd_kernel(
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
     CENTERED: tl.constexpr,
+    HAS_CONV_BIAS: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_FILM: tl.constexpr,
     HAS_RESIDUAL: tl.constexpr,
@@ -64,6 +70,8 @@ def _row_norm_fwd_kernel(
     mask = (rows < N)[:, None] & (c < C)[None, :]
     at = (sample * N + rows)[:, None] * C + c[None, :]
     x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
+    if HAS_CONV_BIAS:
+        x += tl.load(conv_bias_ptr + c, mask=c < C, other=0.0).to(ACC)[None, :]
     gain, offset = modulation(
         *(w_ptr, b_ptr, scale_ptr, shift_ptr, scale_stride, shift_stride),
         *(sample, c, C, HAS_BIAS, HAS_FILM, ACC),
@@ -81,6 +89,7 @@ def _row_norm_fwd_kernel(
 def _row_norm_bwd_kernel(
     dz_ptr,
     x_ptr,
+    conv_bias_ptr,
     w_ptr,
     b_ptr,
     scale_ptr,
@@ -96,6 +105,7 @@ def _row_norm_bwd_kernel(
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
     CENTERED: tl.constexpr,
+    HAS_CONV_BIAS: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_FILM: tl.constexpr,
     ACT: tl.constexpr,
@@ -108,12 +118,15 @@ def _row_norm_bwd_kernel(
         *(w_ptr, b_ptr, scale_ptr, shift_ptr, scale_stride, shift_stride),
         *(sample, c, C, HAS_BIAS, HAS_FILM, ACC),
     )
-    d_gain, d_offset = tl.zeros_like(gain), tl.zeros_like(gain)
+    d_gain, d_offset, d_conv_bias = tl.zeros_like(gain), tl.zeros_like(gain), tl.zeros_like(gain)
+    conv_bias = tl.zeros_like(gain)
+    if HAS_CONV_BIAS:
+        conv_bias = tl.load(conv_bias_ptr + c, mask=c < C, other=0.0).to(ACC)
     for first in range(part * ROWS, N, parts * ROWS):
         rows = first + tl.arange(0, ROWS)
         mask = (rows < N)[:, None] & (c < C)[None, :]
         at = (sample * N + rows)[:, None] * C + c[None, :]
-        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
+        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC) + conv_bias[None, :]
         dv = tl.load(dz_ptr + at, mask=mask, other=0.0).to(ACC)
         xhat, r = _normalize(x, mask, eps, C, CENTERED)
         if ACT:
@@ -127,10 +140,14 @@ def _row_norm_bwd_kernel(
         if CENTERED:
             dx -= (tl.sum(g, axis=1) / C)[:, None]
         dx *= r[:, None]
+        if HAS_CONV_BIAS:
+            d_conv_bias += tl.sum(dx, axis=0)
         tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
-    to = sums_ptr + (sample * parts + part) * 2 * C + c
+    to = sums_ptr + (sample * parts + part) * (3 if HAS_CONV_BIAS else 2) * C + c
     tl.store(to, d_gain, mask=c < C)
     tl.store(to + C, d_offset, mask=c < C)
+    if HAS_CONV_BIAS:
+        tl.store(to + 2 * C, d_conv_bias, mask=c < C)
 
 
 def _blocks(c: int, tile: int) -> dict[str, int]:
@@ -141,6 +158,7 @@ def _blocks(c: int, tile: int) -> dict[str, int]:
 @torch.library.custom_op("fastvd::row_norm", mutates_args=())
 def row_norm(
     x: Tensor,
+    conv_bias: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     scale: Tensor | None,
@@ -150,16 +168,18 @@ def row_norm(
     act: bool,
     eps: float,
 ) -> Tensor:
-    """The formula above; x, residual: [B, ..., C]; weight, bias: [C]; scale, shift: [B, C]."""
+    """The formula above; x, residual: [B, ..., C]; scale, shift: [B, C]; the others: [C]."""
     z = torch.empty_like(x)
     b, c = x.shape[0], x.shape[-1]
     n, blocks = x.numel() // max(1, b * c), _blocks(c, FORWARD_TILE)
     launch(
         _row_norm_fwd_kernel,
         b * ceil_div(n, blocks["ROWS"]),
-        *(x, residual, weight, bias, scale, shift, z, stride(scale), stride(shift), n, eps),
+        *(x, conv_bias, residual, weight, bias, scale, shift, z),
+        *(stride(scale), stride(shift), n, eps),
         **blocks,
         CENTERED=centered,
+        HAS_CONV_BIAS=conv_bias is not None,
         HAS_BIAS=bias is not None,
         HAS_FILM=scale is not None,
         HAS_RESIDUAL=residual is not None,
@@ -178,6 +198,7 @@ def _(x: Tensor, *_: Any) -> Tensor:
 def row_norm_backward(
     dz: Tensor,
     x: Tensor,
+    conv_bias: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     scale: Tensor | None,
@@ -185,31 +206,40 @@ def row_norm_backward(
     centered: bool,
     act: bool,
     eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, weight, bias, scale and shift; empty where there is none."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, conv_bias, weight, bias, scale and shift; empty where there is none."""
     dx = torch.empty_like(x)
     b, c = x.shape[0], x.shape[-1]
     n, blocks, acc = x.numel() // max(1, b * c), _blocks(c, BACKWARD_TILE), accumulator(x)
     parts = parts_of(ceil_div(n, blocks["ROWS"]), b, x)
-    sums = x.new_empty(b, parts, 2, c, dtype=torch.float64 if acc is tl.float64 else torch.float32)
-    flags = {"HAS_BIAS": bias is not None, "HAS_FILM": scale is not None, "ACC": acc}
+    kinds = 2 if conv_bias is None else 3
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    sums = x.new_empty(b, parts, kinds, c, dtype=dtype)
     launch(
         _row_norm_bwd_kernel,
         b * parts,
-        *(dz, x, weight, bias, scale, shift, dx, sums),
+        *(dz, x, conv_bias, weight, bias, scale, shift, dx, sums),
         *(stride(scale), stride(shift), n, eps, parts),
         **blocks,
-        **flags,
         CENTERED=centered,
+        HAS_CONV_BIAS=conv_bias is not None,
+        HAS_BIAS=bias is not None,
+        HAS_FILM=scale is not None,
         ACT=act,
+        ACC=acc,
     )
-    return dx, *modulation_backward(sums, weight, bias, scale)
+    if conv_bias is None:
+        d_conv_bias = weight.new_empty(0)
+    else:
+        d_conv_bias = sums[:, :, 2].sum(dim=(0, 1)).to(conv_bias.dtype)
+    return dx, d_conv_bias, *modulation_backward(sums, weight, bias, scale)
 
 
 @row_norm_backward.register_fake
 def _(
     _dz: Tensor,
     x: Tensor,
+    conv_bias: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     scale: Tensor | None,
@@ -217,26 +247,21 @@ def _(
     *_: Any,
 ) -> tuple[Tensor, ...]:
     none = weight.new_empty(0)
-    film = (
-        (none, none)
-        if scale is None
-        else (scale.new_empty(scale.shape), scale.new_empty(scale.shape))
-    )
-    db = none if bias is None else torch.empty_like(bias)
-    return torch.empty_like(x), torch.empty_like(weight), db, *film
+    per_channel = (none if t is None else t.new_empty(t.shape) for t in (conv_bias, weight, bias))
+    rows = none if scale is None else scale.new_empty(scale.shape)
+    return torch.empty_like(x), *per_channel, rows, torch.empty_like(rows)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    x, weight, bias, scale, shift, residual, *ctx.options = inputs
-    ctx.save_for_backward(x, weight, bias, scale, shift)
-    ctx.has_residual = residual is not None
+    *tensors, residual, centered, act, eps = inputs
+    ctx.save_for_backward(*tensors)
+    ctx.has_residual, ctx.options = residual is not None, (centered, act, eps)
 
 
 def _gradients(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, bias, scale, shift = ctx.saved_tensors
-    dx, dw, *rest = row_norm_backward(dz.contiguous(), x, weight, bias, scale, shift, *ctx.options)
-    db, dscale, dshift = (g if g.numel() else None for g in rest)
-    return dx, dw, db, dscale, dshift, dz if ctx.has_residual else None, None, None, None
+    dx, *rest = row_norm_backward(dz.contiguous(), *ctx.saved_tensors, *ctx.options)
+    given = (g if g.numel() else None for g in rest)
+    return dx, *given, dz if ctx.has_residual else None, None, None, None
 
 
 row_norm.register_autograd(_gradients, setup_context=_save)
@@ -245,25 +270,22 @@ row_norm.register_autograd(_gradients, setup_context=_save)
 def row_norm_act(
     x: Tensor,
     affine: tuple[Tensor, Tensor | None],
-    film: tuple[Tensor, Tensor] | None,
+    film: Film | None,
     residual: Tensor | None,
     *,
     centered: bool,
     act: bool,
     eps: float,
+    conv_bias: Tensor | None = None,
 ) -> Tensor:
     """``row_norm`` of tensors in any layout: those that are not contiguous are copied."""
-    weight, bias = affine
-    scale, shift = map(rows, film or (None, None))
+    per_channel = (t if t is None else t.contiguous() for t in (conv_bias, *affine))
+    film_rows = map(rows, film or (None, None))
     residual = None if residual is None else residual.to(x.dtype).contiguous()
-    bias = None if bias is None else bias.contiguous()
-    z: Tensor = row_norm(
-        *(x.contiguous(), weight.contiguous(), bias, scale, shift, residual, centered, act, eps)
-    )
+    z: Tensor = row_norm(x.contiguous(), *per_channel, *film_rows, residual, centered, act, eps)
     return z
 
 
-def row_limit(x: Tensor) -> str:
-    """What of ``x`` the kernel does not take."""
-    c = x.shape[-1]
+def row_limit(c: int) -> str:
+    """What of rows of ``c`` channels the kernel does not take."""
     return f"{c} channels are more than {MAX_CHANNELS}" if c > MAX_CHANNELS else ""

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from math import isnan
 from typing import Any, NamedTuple
 
 import torch
@@ -105,7 +106,8 @@ def assert_close(
     if not exact.numel():
         return
     error, allowed = (float((x.double() - exact).abs().max()) for x in (got, plain))
-    assert error <= times * allowed + SLACK, (
+    is_lost = isnan(allowed) and exact.isfinite().all()  # plain PyTorch overflows here
+    assert is_lost or error <= times * allowed + SLACK, (
         f"{name}: off by {error:.2e}, plain PyTorch by {allowed:.2e}"
     )
     size = float(exact.square().mean().sqrt())
