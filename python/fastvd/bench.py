@@ -209,21 +209,24 @@ def timed_call(case: Case, call: Callable[[], Tensor], mode: Mode) -> Callable[[
 
 
 def _rounds(run: Callable[[], Any], device: torch.device) -> list[float]:
-    """Seconds of ROUNDS runs after three that are not counted."""
-    if device.type != "cuda":
-        return [_wall(run) for _ in range(ROUNDS // 4 + 1)][1:]
-    flush = torch.empty(FLUSHED, dtype=torch.uint8, device=device)
+    if device.type == "cuda":
+        return gpu_seconds(run)
+    return [_wall(run) for _ in range(ROUNDS // 4 + 1)][1:]
+
+
+def gpu_seconds(run: Callable[[], Any]) -> list[float]:
+    """Seconds of ROUNDS runs after three that are not counted, nothing of theirs in a cache."""
+    flush = torch.empty(FLUSHED, dtype=torch.uint8, device="cuda")
     seconds = []
-    for i in range(ROUNDS + 3):
+    for _ in range(ROUNDS + 3):
         flush.zero_()
         start, end = _event(), _event()
         start.record()
         run()
         end.record()
         end.synchronize()
-        if i >= 3:
-            seconds.append(start.elapsed_time(end) / 1e3)
-    return seconds
+        seconds.append(start.elapsed_time(end) / 1e3)
+    return seconds[3:]
 
 
 def _event() -> torch.cuda.Event:
