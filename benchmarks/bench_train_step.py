@@ -163,9 +163,7 @@ def gpu_main() -> None:
             call = gpu_step(provider, networks.job(size, torch.device("cuda")))
             loss = call()
             wanted = loss if wanted is None else wanted
-            assert abs(loss - wanted) <= 0.02 * abs(wanted), (
-                f"{provider}: loss {loss}, not {wanted}"
-            )
+            assert abs(loss - wanted) <= 0.02 * wanted, f"{provider}: loss {loss}, not {wanted}"
             figures[provider] = networks.measure(call)
             del call
         entry = networks.record("train_step", f"{name}, train step", size, figures)
@@ -174,13 +172,19 @@ def gpu_main() -> None:
 
 
 def main() -> None:
+    """Time what this machine can and write the record."""
+    if torch.cuda.is_available():
+        gpu_main()
+    else:
+        cpu_main()
+
+
+def cpu_main() -> None:
     """Time the cases named on the command line, or all, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    if torch.cuda.is_available():
-        return gpu_main()
     for name in arguments.cases:
         for backward in (False, True):
             seconds = measure(CASES[name], backward=backward, rounds=arguments.rounds)
