@@ -1,7 +1,8 @@
-"""Step time of the vdm network against lucidrains/video-diffusion-pytorch, on the CPU.
+"""Step time of the vdm network: on a CPU against lucidrains/video-diffusion-pytorch, on a GPU
+fused against plain and compiled.
 
-``python benchmarks/bench_train_step.py`` times both with the same weights, shapes and dtype, each
-in a process of its own, in turns, and writes results/<device>.json. pytest runs the agreement
+``python benchmarks/bench_train_step.py`` writes results/<device>.json. On a CPU both have the same
+weights, shapes and dtype, and take turns, each in a process of its own. pytest runs the agreement
 check alone.
 """
 
@@ -14,6 +15,7 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
+import networks
 import pytest
 import torch
 from report import write_records
@@ -138,7 +140,46 @@ def record(name: str, case: Case, seconds: dict[str, list[float]], *, backward: 
     }
 
 
+def gpu_step(provider: str, job: networks.Job) -> networks.Call:
+    """One optimiser step in bfloat16, its loss returned."""
+    optimizer = torch.optim.AdamW(job.net.parameters(), lr=1e-4, fused=True)
+    predict = networks.passes(provider, job.forward)
+
+    def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        loss = (predict() - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def gpu_main() -> None:
+    """Time both of the issue's networks on this GPU, each provider's first step checked."""
+    for name, size in networks.SIZES.items():
+        figures, wanted = {}, None
+        for provider in networks.PROVIDERS:
+            call = gpu_step(provider, networks.job(size, torch.device("cuda")))
+            loss = call()
+            wanted = loss if wanted is None else wanted
+            assert abs(loss - wanted) <= 0.02 * wanted, f"{provider}: loss {loss}, not {wanted}"
+            figures[provider] = networks.measure(call)
+            del call
+        entry = networks.record("train_step", f"{name}, train step", size, figures)
+        write_records([entry], packages=["torch", "triton"], name=networks.gpu_name())
+        print(entry["case"], entry["peers"], flush=True)
+
+
 def main() -> None:
+    """Time what this machine can and write the record."""
+    if torch.cuda.is_available():
+        gpu_main()
+    else:
+        cpu_main()
+
+
+def cpu_main() -> None:
     """Time the cases named on the command line, or all, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))

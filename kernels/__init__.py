@@ -1,6 +1,7 @@
-"""Building blocks of the video U-Net, each with a plain PyTorch reference."""
+"""Building blocks of the video U-Net: fused kernels on a GPU, plain PyTorch elsewhere."""
 
 from .conv_norm_act import conv_frames, conv_norm_act
+from .dispatch import eager
 from .group_norm_act import group_norm_act
 from .layer_norm_act import layer_norm_act
 from .linear_attention import linear_attention
@@ -10,6 +11,7 @@ from .temporal_attention import temporal_attention
 __all__ = [
     "conv_frames",
     "conv_norm_act",
+    "eager",
     "group_norm_act",
     "layer_norm_act",
     "linear_attention",

@@ -1,4 +1,4 @@
-"""Spatial convolution, RMS norm, FiLM and SiLU in one step.
+"""Spatial convolution, RMS norm, FiLM, SiLU and a residual in one step.
 
 ``y = rms_norm_act(conv(x) + bias)``: the (1, k, k) convolution sees each frame alone.
 """
@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .checks import Film, check_norm
+from .dispatch import fused
+from .rms_norm_act import EPS, rms_norm_act
 from .rms_norm_act import reference as norm_reference
-from .rms_norm_act import rms_norm_act
+from .row_norm import row_limit, row_norm_act
 
 
 def reference(
@@ -17,7 +20,8 @@ def reference(
     bias: Tensor,
     *,
     norm_weight: Tensor,
-    film: tuple[Tensor, Tensor] | None = None,
+    film: Film | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """The formula above as a 3-D convolution and the norm's reference."""
     y = F.conv3d(
@@ -26,11 +30,17 @@ def reference(
         bias,
         padding=(0, weight.shape[2] // 2, weight.shape[3] // 2),
     )
-    return norm_reference(rearrange(y, "b c t h w -> b t h w c"), norm_weight, film)
+    y = rearrange(y, "b c t h w -> b t h w c")
+    return norm_reference(y, norm_weight, film, residual=residual)
 
 
 def conv_frames(
-    x: Tensor, weight: Tensor, bias: Tensor, *, stride: int = 1, padding: int | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
 ) -> Tensor:
     """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2."""
     frames = rearrange(x, "b t h w c -> (b t) c h w")  # a channels-last view, no copy
@@ -45,13 +55,28 @@ def conv_norm_act(
     bias: Tensor,
     *,
     norm_weight: Tensor,
-    film: tuple[Tensor, Tensor] | None = None,
+    film: Film | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """Convolve each frame of ``x``, normalise, modulate and activate.
+    """Convolve each frame of ``x``, normalise, modulate, activate, add ``residual``.
 
     x: [B, T, H, W, C]; weight: [O, C, k, k], k odd; bias, norm_weight: [O]; film: (scale, shift),
-    each [B, O]. Returns [B, T, H, W, O]. Differentiable in all.
+    each [B, O]; residual: as the output. Returns [B, T, H, W, O]. Differentiable in all. Raises
+    ValueError where shapes, devices or dtypes do not go together.
     """
-    if weight.shape[1] != x.shape[-1]:
-        raise ValueError(f"weight must take {x.shape[-1]} channels, got {weight.shape[1]}")
-    return rms_norm_act(conv_frames(x, weight, bias), norm_weight, film)
+    if x.ndim != 5 or weight.shape[1] != x.shape[-1]:
+        wanted = f"[B, T, H, W, {weight.shape[1]}]"
+        raise ValueError(f"conv_norm_act takes x {wanted}, got {list(x.shape)}")
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv_norm_act takes bias [{len(weight)}], got {list(bias.shape)}")
+    given = (x, weight, bias, norm_weight, *(film or ()), residual)
+    if not fused("conv_norm_act", *given, limit=row_limit(len(weight))):
+        y = conv_frames(x, weight, bias)
+        return rms_norm_act(y, norm_weight, film, residual=residual)
+    y = conv_frames(x, weight, None)
+    check_norm("conv_norm_act", y, film, residual, norm_weight=norm_weight)
+    # the norm adds the bias, and its backward pass sums the bias's gradient
+    affine = (norm_weight, None)
+    return row_norm_act(
+        y, affine, film, residual, centered=False, act=True, eps=EPS, conv_bias=bias
+    )

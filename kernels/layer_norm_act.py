@@ -1,46 +1,61 @@
-"""Layer norm over channels, FiLM and SiLU in one step.
+"""Layer norm over channels, FiLM, SiLU and a residual in one step.
 
-``y = act(norm(x) * (1 + scale) + shift)``, ``norm(x) = (x - mean) / sqrt(var + eps) * weight +
-bias``, mean and variance over the channels of a row.
+``y = act(norm(x) * (1 + scale) + shift) + residual``, ``norm(x) = (x - mean) / sqrt(var + eps) *
+weight + bias``, mean and variance over the channels of a row.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import Film, check_norm
+from .dispatch import fused
 from .rms_norm_act import spread
+from .row_norm import row_limit, row_norm_act
 
 EPS = 1e-5
 
 
 def reference(
     x: Tensor,
-    affine: tuple[Tensor, Tensor],
-    film: tuple[Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor | None],
+    film: Film | None = None,
     *,
+    residual: Tensor | None = None,
     act: bool = True,
 ) -> Tensor:
     """The formula above, step by step."""
     var, mean = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
-    y = (x - mean) * (var + EPS).rsqrt() * affine[0] + affine[1]
+    y = (x - mean) * (var + EPS).rsqrt() * affine[0]
+    if affine[1] is not None:
+        y = y + affine[1]
     if film is not None:
         y = y * (1 + spread(film[0], y)) + spread(film[1], y)
-    return F.silu(y) if act else y
+    y = F.silu(y) if act else y
+    return y if residual is None else y + residual
 
 
 def layer_norm_act(
     x: Tensor,
-    affine: tuple[Tensor, Tensor],
-    film: tuple[Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor | None],
+    film: Film | None = None,
     *,
+    residual: Tensor | None = None,
     act: bool = True,
 ) -> Tensor:
-    """Normalise each row of ``x``, modulate, and activate if ``act``.
+    """Normalise each row of ``x``, modulate, activate if ``act``, add ``residual``.
 
-    x: [B, ..., C]; affine: (weight, bias), each [C]; film: (scale, shift), each [B, C].
-    Differentiable in all.
+    x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
+    (scale, shift), each [B, C]. Differentiable in all. Raises ValueError where shapes, devices or
+    dtypes do not go together.
     """
-    y = F.layer_norm(x, x.shape[-1:], *affine, EPS)
+    weight, bias = affine
+    check_norm("layer_norm_act", x, film, residual, weight=weight, bias=bias)
+    given = (x, weight, bias, *(film or ()), residual)
+    if fused("layer_norm_act", *given, limit=row_limit(x.shape[-1])):
+        return row_norm_act(x, affine, film, residual, centered=True, act=act, eps=EPS)
+    y = F.layer_norm(x, x.shape[-1:], weight, bias, EPS)
     if film is not None:
         y = torch.addcmul(spread(film[1], y), y, spread(1 + film[0], y))
-    return F.silu(y) if act else y
+    y = F.silu(y) if act else y
+    return y if residual is None else y + residual

@@ -1,6 +1,7 @@
-"""RMS norm over channels, FiLM and SiLU in one step.
+"""RMS norm over channels, FiLM, SiLU and a residual in one step.
 
-``y = act(x * sqrt(C) / max(|x|, eps) * weight * (1 + scale) + shift)``, |x| the length of a row.
+``y = act(x * sqrt(C) / max(|x|, eps) * weight * (1 + scale) + shift) + residual``, |x| the length
+of a row.
 """
 
 from typing import Any
@@ -9,18 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import Film, check_norm
+from .dispatch import fused
+from .row_norm import row_limit, row_norm_act
+
 EPS = 1e-12
 
 
 def reference(
-    x: Tensor, weight: Tensor, film: tuple[Tensor, Tensor] | None = None, *, act: bool = True
+    x: Tensor,
+    weight: Tensor,
+    film: Film | None = None,
+    *,
+    residual: Tensor | None = None,
+    act: bool = True,
 ) -> Tensor:
     """The formula above, step by step."""
     y = F.normalize(x, dim=-1, eps=EPS) * x.shape[-1] ** 0.5 * weight
     if film is not None:
         scale, shift = film
         y = y * (1 + spread(scale, y)) + spread(shift, y)
-    return F.silu(y) if act else y
+    y = F.silu(y) if act else y
+    return y if residual is None else y + residual
 
 
 def spread(rows: Tensor, like: Tensor) -> Tensor:
@@ -29,14 +40,21 @@ def spread(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def rms_norm_act(
-    x: Tensor, weight: Tensor, film: tuple[Tensor, Tensor] | None = None, *, act: bool = True
+    x: Tensor,
+    weight: Tensor,
+    film: Film | None = None,
+    *,
+    residual: Tensor | None = None,
+    act: bool = True,
 ) -> Tensor:
-    """Normalise each row of ``x`` by its RMS, modulate, and activate if ``act``.
+    """Normalise each row of ``x`` by its RMS, modulate, activate if ``act``, add ``residual``.
 
-    x: [B, ..., C]; weight: [C]; film: (scale, shift), each [B, C]. Differentiable in all.
+    x: [B, ..., C], residual too; weight: [C]; film: (scale, shift), each [B, C]. Differentiable
+    in all. Raises ValueError where shapes, devices or dtypes do not go together.
     """
-    if weight.shape != x.shape[-1:]:
-        raise ValueError(f"weight must be [{x.shape[-1]}], got {list(weight.shape)}")
+    check_norm("rms_norm_act", x, film, residual, weight=weight)
+    if fused("rms_norm_act", x, weight, *(film or ()), residual, limit=row_limit(x.shape[-1])):
+        return row_norm_act(x, (weight, None), film, residual, centered=False, act=act, eps=EPS)
     gain = weight * x.shape[-1] ** 0.5
     y: Tensor = _Normalize.apply(x)
     if film is None:
@@ -44,7 +62,8 @@ def rms_norm_act(
     else:
         # one gain a sample folds weight, sqrt(C) and scale into a single pass over x
         y = torch.addcmul(spread(film[1], x), y, spread(gain * (1 + film[0]), x))
-    return F.silu(y) if act else y
+    y = F.silu(y) if act else y
+    return y if residual is None else y + residual
 
 
 class _Normalize(torch.autograd.Function):

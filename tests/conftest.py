@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from fastvd import native
+# Triton decides as it is imported: without a GPU its kernels run in its interpreter, in this
+# process alone, so that those that tests start do not inherit it
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+    import triton.language
+
+    del os.environ["TRITON_INTERPRET"]
+    triton.knobs.propagate_env = False
+    triton.knobs.runtime.interpret = True
+
+from fastvd import kernels, native
 from fastvd.limits import get_limits, set_limits
 
 SHARED_VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "video"
@@ -35,6 +45,16 @@ def seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def eager(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Kernels run where they are tested: to interpret them takes a thousand times as long."""
+    if torch.cuda.is_available() or "kernels" in request.path.parts:
+        yield
+        return
+    with kernels.eager():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -115,11 +115,11 @@ def test_a_row_of_zeros_stays_zero():
 
 def test_wrong_sizes_are_named():
     x = torch.zeros(1, 2, 2, 2, 6)
-    with pytest.raises(ValueError, match=r"weight must be \[6\], got \[4\]"):
+    with pytest.raises(ValueError, match=r"takes weight \[6\], got \[4\]"):
         kernels.rms_norm_act(x, torch.ones(4))
     with pytest.raises(ValueError, match="groups must divide the 6 channels, got 4"):
         kernels.group_norm_act(x, groups=4)
-    with pytest.raises(ValueError, match="must take 6 channels, got 5"):
+    with pytest.raises(ValueError, match=r"takes x \[B, T, H, W, 5\], got"):
         kernels.conv_norm_act(x, torch.ones(2, 5, 3, 3), torch.ones(2), norm_weight=torch.ones(2))
     norm, qkv, out = torch.ones(6), torch.ones(24, 6), torch.ones(6, 8)
     with pytest.raises(ValueError, match=r"3 \* 3 heads must divide the rows, got 24"):

@@ -1,0 +1,165 @@
+"""Compile every kernel for GPUs that are not here, and hold what came out against a table.
+
+    python benchmarks/aot.py            write the table of the installed Triton
+    python benchmarks/aot.py --check    compare with it; needs no GPU
+
+Each case runs a public op forward and backward on CPU tensors. Triton sees a driver that names
+another GPU, compiles what the op launches, and starts nothing. A row holds registers a thread,
+bytes of shared memory, bytes of spills and matrix instructions of one kernel.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from aot_cases import CASES
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+
+from fastvd.kernels import launch
+
+TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
+SHARED_LIMIT = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
+"""Bytes of shared memory that a program may ask for."""
+TABLES = Path(__file__).parent / "results"
+MATRIX_OPS = r"\b(HGMMA|HMMA|UTC[A-Z]*MMA)\b"
+
+
+class Row(NamedTuple):
+    """One compiled kernel."""
+
+    case: str
+    kernel: str
+    arch: int
+    warps: int
+    registers: int
+    shared: int
+    spills: int
+    matrix_ops: int
+
+
+class Stub(DriverBase):  # type: ignore[misc]
+    """A driver of a GPU that is not there: binaries are recorded, launches do nothing."""
+
+    def __init__(self) -> None:
+        self.arch = 90
+        self.utils = self
+        self.compiled: list[tuple[Any, bytes]] = []
+        self.metadata: Any = None
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": SHARED_LIMIT[device]}
+
+    def launcher_cls(self, src: Any, metadata: Any) -> Any:  # noqa: ARG002
+        self.metadata = metadata
+        return lambda *_: None
+
+    def load_binary(self, name: str, binary: bytes, shared: int, device: int) -> tuple[int, ...]:  # noqa: ARG002
+        self.compiled.append((self.metadata, binary))
+        return 1, 1, 0, 0, 1024
+
+    def unload_module(self, module: int) -> None:
+        pass
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.arch, 32)
+
+    def get_current_device(self) -> int:
+        return self.arch
+
+    def get_current_stream(self, device: int) -> int:  # noqa: ARG002
+        return 0
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        return ty
+
+    def get_benchmarker(self) -> Any:
+        raise NotImplementedError("nothing is timed here")
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @staticmethod
+    def is_active() -> bool:
+        return True
+
+
+def compiled_rows(cases: list[str], archs: list[int]) -> Iterator[Row]:
+    """A row for each kernel that the cases launch and no case before them did."""
+    stub = Stub()
+    triton.runtime.driver.set_active(stub)
+    launch.interpreted = True  # CPU tensors go to the kernels
+    for arch in archs:
+        stub.arch = arch
+        for case in cases:
+            stub.compiled.clear()
+            CASES[case]()
+            for metadata, binary in stub.compiled:
+                usage = inspect("cuobjdump", "--dump-resource-usage", binary)
+                registers, stack, local = (
+                    int(re.search(rf"{key}:(\d+)", usage)[1]) for key in ("REG", "STACK", "LOCAL")
+                )
+                sass = inspect("nvdisasm", "-c", binary)
+                yield Row(
+                    *(case, metadata.name, arch, metadata.num_warps, registers),
+                    *(metadata.shared, stack + local, len(re.findall(MATRIX_OPS, sass))),
+                )
+
+
+def inspect(tool: str, option: str, binary: bytes) -> str:
+    """What one of NVIDIA's tools prints about a binary."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        command = [str(TOOLS / tool), option, file.name]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def lines(rows: Iterator[Row]) -> Iterator[str]:
+    """Rows as lines of the table, each case in the order of its launches."""
+    for row in rows:
+        yield ",".join(map(str, row))
+
+
+def main() -> int:
+    """Write or check the table; the exit status is 1 where they differ."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument("--cases", nargs="*", default=list(CASES), help="only these")
+    parser.add_argument("--archs", nargs="*", type=int, default=list(SHARED_LIMIT))
+    options = parser.parse_args()
+    found = list(lines(compiled_rows(options.cases, options.archs)))
+    table = TABLES / f"aot_triton_{triton.__version__}.csv"
+    header = ",".join(Row._fields)
+    if not options.check:
+        table.write_text("\n".join([header, *sorted(found), ""]))
+        return 0
+    wanted = [
+        line
+        for line in table.read_text().splitlines()[1:]
+        if line.split(",")[0] in options.cases and int(line.split(",")[2]) in options.archs
+    ]
+    changed = sorted(set(found) ^ set(wanted))
+    for line in changed:
+        print("now  " if line in found else "table", line)
+    spilling = [row for row in map(parse, found) if row.spills]
+    for row in spilling:
+        print("spills", row)
+    return 1 if changed or spilling else 0
+
+
+def parse(line: str) -> Row:
+    """A row from its line."""
+    case, kernel, *numbers = line.split(",")
+    return Row(case, kernel, *map(int, numbers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The one rule that picks fused or eager, and the checks that both share."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from . import launch
+
+FUSED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+_open_blocks = 0
+_warned: set[str] = set()
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run plain PyTorch instead of fused kernels inside this block, in all threads."""
+    global _open_blocks
+    _open_blocks += 1
+    try:
+        yield
+    finally:
+        _open_blocks -= 1
+
+
+def fused(op: str, *tensors: Tensor | None, limit: str = "") -> bool:
+    """Whether the kernel of ``op`` takes ``tensors``.
+
+    It does on a GPU with Triton, in float32, float16 and bfloat16, outside of ``eager``. ``limit``
+    says what of the shapes it does not cover: then, and without Triton, a user of a GPU is warned
+    once.
+    Raises ValueError for tensors of no floating dtype and on several devices.
+    """
+    given = [t for t in tensors if t is not None]
+    _check(op, given)
+    if _open_blocks or any(t.dtype not in FUSED_DTYPES for t in given):
+        return False
+    if not given[0].is_cuda:
+        return launch.interpreted and not limit
+    if not launch.available:
+        _warn(f"Triton is not installed: {op} and its like run as plain PyTorch")
+    elif limit:
+        _warn(f"{op} runs as plain PyTorch: {limit}")
+    return launch.available and not limit
+
+
+def _check(op: str, tensors: list[Tensor]) -> None:
+    if len({t.device for t in tensors}) > 1:
+        devices = ", ".join(str(t.device) for t in tensors)
+        raise ValueError(f"{op} takes tensors on one device, got {devices}")
+    if not all(t.is_floating_point() for t in tensors):
+        dtypes = ", ".join(str(t.dtype) for t in tensors)
+        raise ValueError(f"{op} takes floating dtypes, got {dtypes}")
+
+
+def _warn(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, stacklevel=4)
+
+
+def cast(x: Tensor) -> Tensor:
+    """``x`` in the dtype that autocast gives to matrix products."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and x.dtype in FUSED_DTYPES:
+        return x.to(torch.get_autocast_dtype(device))
+    return x

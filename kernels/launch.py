@@ -1,0 +1,93 @@
+"""The one import of triton, and how its kernels are started."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "accumulator",
+    "available",
+    "ceil_div",
+    "interpreted",
+    "jit",
+    "launch",
+    "parts_of",
+    "power_of_2",
+    "precision",
+    "tl",
+]
+
+try:
+    import triton
+    from triton import language as tl
+
+    available = True
+except ImportError:  # no wheel for this platform: kernels stay plain functions, nobody calls them
+
+    class _Absent:
+        """Takes the place of triton and its language where kernels are defined."""
+
+        constexpr = None
+
+        @staticmethod
+        def jit(function: Any) -> Any:
+            return function
+
+    triton = tl = _Absent
+    available = False
+
+jit = triton.jit
+interpreted: bool = available and bool(triton.knobs.runtime.interpret)
+"""Whether kernels run in Triton's interpreter, on CPU tensors: slow, to test them."""
+
+WARPS = 4
+WAVES = 4
+"""Programs for each processor, where few programs share much work."""
+INTERPRETED_PROCESSORS = 1
+
+
+def launch(
+    kernel: Any, programs: int, *args: Any, warps: int = WARPS, stages: int = 2, **constants: Any
+) -> None:
+    """Start ``programs`` programs of ``kernel`` on the device of the first argument, a tensor."""
+    if not programs:
+        return
+    device = args[0].device
+    if device.type == "cuda" and device.index != torch.cuda.current_device():
+        with torch.cuda.device(device):
+            kernel[(programs,)](*args, num_warps=warps, num_stages=stages, **constants)
+    else:
+        kernel[(programs,)](*args, num_warps=warps, num_stages=stages, **constants)
+
+
+def processors(device: torch.device) -> int:
+    """How many programs the device runs at least at once."""
+    if device.type != "cuda":
+        return INTERPRETED_PROCESSORS
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def parts_of(tiles: int, samples: int, x: Tensor) -> int:
+    """How many programs share the tiles of a sample, so that all samples fill the device."""
+    return max(1, min(tiles, ceil_div(WAVES * processors(x.device), max(1, samples))))
+
+
+def accumulator(x: Tensor) -> Any:
+    """What a kernel adds up in: float64 for float64 (gradcheck's), else float32."""
+    return tl.float64 if x.dtype == torch.float64 else tl.float32
+
+
+def precision() -> str:
+    """How products of float32 matrices are taken: as torch's are."""
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+def power_of_2(n: int) -> int:
+    """The least power of two that is not below ``n``."""
+    return 1 << max(0, n - 1).bit_length()

@@ -1,0 +1,128 @@
+"""Gain and offset of each channel of a sample: ``gain = weight * (1 + scale)``,
+``offset = bias * (1 + scale) + shift``; without FiLM the weight and the bias themselves.
+"""
+
+import torch
+from torch import Tensor
+
+from .launch import accumulator, ceil_div, jit, launch, tl
+
+COLS = 32
+ROWS = 32
+
+
+@jit
+def modulation(
+    w_ptr,
+    b_ptr,
+    scale_ptr,
+    shift_ptr,
+    scale_stride,
+    shift_stride,
+    sample,
+    c,
+    C: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_FILM: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Gain and offset of the channels ``c`` of a sample."""
+    gain = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    offset = tl.zeros_like(gain)
+    if HAS_BIAS:
+        offset = tl.load(b_ptr + c, mask=c < C, other=0.0).to(ACC)
+    if HAS_FILM:
+        scale = 1.0 + tl.load(scale_ptr + sample * scale_stride + c, mask=c < C, other=0.0).to(ACC)
+        shift = tl.load(shift_ptr + sample * shift_stride + c, mask=c < C, other=0.0).to(ACC)
+        gain, offset = gain * scale, offset * scale + shift
+    return gain, offset
+
+
+@jit
+def _modulation_bwd_kernel(
+    sums_ptr,
+    w_ptr,
+    b_ptr,
+    scale_ptr,
+    dw_ptr,
+    db_ptr,
+    dscale_ptr,
+    dshift_ptr,
+    scale_stride,
+    samples,
+    parts,
+    KINDS: tl.constexpr,
+    C: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_FILM: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """From sums [samples, parts, KINDS, C] to the gradients of weights and FiLM."""
+    c = tl.program_id(0) * COLS + tl.arange(0, COLS)
+    w = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    dw, db = tl.zeros_like(w), tl.zeros_like(w)
+    for sample in range(samples):
+        d_gain = tl.zeros([ROWS, COLS], ACC)
+        d_offset = tl.zeros([ROWS, COLS], ACC)
+        for first in range(0, parts, ROWS):
+            rows = first + tl.arange(0, ROWS)
+            mask = (rows < parts)[:, None] & (c < C)[None, :]
+            at = sums_ptr + (sample * parts + rows)[:, None] * KINDS * C + c[None, :]
+            d_gain += tl.load(at, mask=mask, other=0.0)
+            d_offset += tl.load(at + C, mask=mask, other=0.0)
+        gain, offset = tl.sum(d_gain, axis=0), tl.sum(d_offset, axis=0)
+        if HAS_FILM:
+            at = sample * C + c
+            dscale = w * gain
+            if HAS_BIAS:
+                dscale += tl.load(b_ptr + c, mask=c < C, other=0.0).to(ACC) * offset
+            tl.store(dscale_ptr + at, dscale.to(dscale_ptr.dtype.element_ty), mask=c < C)
+            tl.store(dshift_ptr + at, offset.to(dshift_ptr.dtype.element_ty), mask=c < C)
+            scale = 1.0 + tl.load(scale_ptr + sample * scale_stride + c, mask=c < C, other=0.0).to(
+                ACC
+            )
+            gain, offset = gain * scale, offset * scale
+        dw += gain
+        db += offset
+    tl.store(dw_ptr + c, dw.to(dw_ptr.dtype.element_ty), mask=c < C)
+    if HAS_BIAS:
+        tl.store(db_ptr + c, db.to(db_ptr.dtype.element_ty), mask=c < C)
+
+
+def rows(film: Tensor | None) -> Tensor | None:
+    """``film`` as it is if its rows are contiguous: halves of a projection are read in place."""
+    return film if film is None or film.stride(-1) == 1 else film.contiguous()
+
+
+def stride(film: Tensor | None) -> int:
+    """Elements from one sample's row to the next."""
+    return 0 if film is None else film.stride(0)
+
+
+def modulation_backward(
+    sums: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of weight, bias, scale and shift; empty where there is none.
+
+    sums: [B, parts, 2 or more, C], what each part of a sample gives to the gradients of gain and
+    offset, and what is not for here.
+    """
+    b, parts, kinds, c = sums.shape
+    dw = torch.empty_like(weight)
+    db = weight.new_empty(0) if bias is None else torch.empty_like(bias)
+    dscale, dshift = (weight.new_empty(0 if scale is None else (b, c)) for _ in range(2))
+    launch(
+        _modulation_bwd_kernel,
+        ceil_div(c, COLS),
+        *(sums, weight, bias, scale, dw, db, dscale, dshift, stride(scale), b, parts),
+        KINDS=kinds,
+        C=c,
+        ROWS=ROWS,
+        COLS=COLS,
+        HAS_BIAS=bias is not None,
+        HAS_FILM=scale is not None,
+        ACC=accumulator(sums),
+    )
+    return dw, db, dscale, dshift

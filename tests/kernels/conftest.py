@@ -1,0 +1,33 @@
+"""What kernel tests share: bfloat16 in the interpreter, and memory that is NaN until written."""
+
+from collections.abc import Iterator
+
+import bf16
+import pytest
+import torch
+
+from fastvd.kernels import launch
+
+if launch.interpreted:
+    bf16.install()
+
+
+@pytest.fixture(autouse=True)
+def nan_memory() -> Iterator[None]:
+    """``torch.empty`` gives NaN: a kernel that leaves some of it unwritten shows."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def device() -> str:
+    """Where kernels run: on the GPU, or in the interpreter."""
+    return "cpu" if launch.interpreted else "cuda"
+
+
+@pytest.fixture(params=["fp32", "fp16", "bf16"])
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    """Every dtype that kernels take."""
+    names = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    return names[request.param]
