@@ -31,6 +31,7 @@ from .group_statistics import (
 )
 from .launch import jit, launch, tl
 from .modulation import modulation, rows, stride
+from .sigmoid import silu
 
 DEEP = 4
 """Rows of a tile that a lane holds."""
@@ -71,12 +72,10 @@ def _group_norm_fwd_kernel(
     g, held, of = members(block, c, inside, C, G, WIDTH, GROUPS)
     p = tl.arange(0, PARTS)[:, None]
     there = (p < parts) & held[None, :]
-    at = partial_ptr + (sample * parts + p) * 3 * G + g[None, :]
-    hi, lo, m2 = (
-        tl.load(at, mask=there, other=0.0),
-        tl.load(at + G, mask=there, other=0.0),
-        tl.load(at + 2 * G, mask=there, other=0.0),
-    )
+    of_part = partial_ptr + (sample * parts + p) * 3 * G + g[None, :]
+    hi = tl.load(of_part, mask=there, other=0.0)
+    lo = tl.load(of_part + G, mask=there, other=0.0)
+    m2 = tl.load(of_part + 2 * G, mask=there, other=0.0)
     count = tl.where(p < parts, tl.minimum(N - p * span, span), 0).to(ACC) * (C // G)
     hi, lo, m2 = merge(count, hi, lo, m2)
     rstd = 1.0 / tl.sqrt(m2 / tl.maximum(tl.sum(count), 1.0) + eps)
@@ -97,20 +96,16 @@ def _group_norm_fwd_kernel(
     last = tl.cdiv(tl.minimum(N - part * span, span), DEEP * ROWS) - 1
     for i in range(last + 1):
         first = part * span + (last - i) * DEEP * ROWS
-        at, mask, _ = tile(first, sample, N, c, inside, C, DEEP, ROWS)
+        at, mask = tile(first, sample, N, c, inside, C, DEEP, ROWS)
         u = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
         if PRE_ACT:
-            u += conv_bias[None, None, :]
-            u *= tl.sigmoid(u)
+            u = silu(u + conv_bias[None, None, :])
         z = (u + center[None, None, :]) * gain[None, None, :] + offset[None, None, :]
         if ACT:
-            z *= tl.sigmoid(z)
+            z = silu(z)
         if residual_ptr is not None:
             z += tl.load(residual_ptr + at, mask=mask, other=0.0).to(ACC)
         tl.store(z_ptr + at, z.to(z_ptr.dtype.element_ty), mask=mask)
-
-
-Tensors = tuple[Tensor | None, ...]
 
 
 @torch.library.custom_op("fastvd::group_norm", mutates_args=())
@@ -182,14 +177,14 @@ group_norm.register_autograd(_gradients, setup_context=_save)
 
 def group_norm_fused(
     x: Tensor,
-    affine: tuple[Tensor, Tensor] | None,
+    conv_bias: Tensor | None,
+    affine: tuple[Tensor, Tensor | None] | None,
     film: Film | None,
     residual: Tensor | None,
     *,
     groups: int,
     act: bool,
     pre_act: bool,
-    conv_bias: Tensor | None,
     eps: float,
 ) -> Tensor:
     """``group_norm`` of tensors in any layout: those that are not contiguous are copied."""

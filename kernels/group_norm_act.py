@@ -20,7 +20,7 @@ EPS = 1e-5
 
 def reference(
     x: Tensor,
-    affine: tuple[Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor | None] | None = None,
     film: Film | None = None,
     *,
     groups: int,
@@ -36,7 +36,8 @@ def reference(
     var, mean = torch.var_mean(grouped, dim=(2, 3), keepdim=True, correction=0)
     y = rearrange((grouped - mean) * (var + EPS).rsqrt(), "b g n c -> b n (g c)").reshape(x.shape)
     if affine is not None:
-        y = y * affine[0] + affine[1]
+        y = y * affine[0]
+        y = y if affine[1] is None else y + affine[1]
     if film is not None:
         y = y * (1 + spread(film[0], y)) + spread(film[1], y)
     y = F.silu(y) if act else y
@@ -45,7 +46,7 @@ def reference(
 
 def group_norm_act(
     x: Tensor,
-    affine: tuple[Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor | None] | None = None,
     film: Film | None = None,
     *,
     groups: int,
@@ -56,19 +57,24 @@ def group_norm_act(
 ) -> Tensor:
     """Normalise groups of channels over a sample, modulate, activate if ``act``, add ``residual``.
 
-    x: [B, ..., C], residual too; affine: (weight, bias), each [C]; film: (scale, shift), each
-    [B, C]; conv_bias: [C], added to x first; pre_act: SiLU before the norm. Differentiable in all.
-    Raises ValueError where ``groups`` does not divide C, or shapes, devices or dtypes do not go
-    together.
+    x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
+    (scale, shift), each [B, C]; conv_bias: [C], added to x first; pre_act: SiLU before the norm.
+    Differentiable in all. Raises ValueError where ``groups`` does not divide C, or shapes, devices
+    or dtypes do not go together.
     """
     weight, bias = affine or (None, None)
     check_norm("group_norm_act", x, film, residual, weight=weight, bias=bias, conv_bias=conv_bias)
-    if groups < 1 or x.shape[-1] % groups:
+    if not 1 <= groups <= x.shape[-1] or x.shape[-1] % groups:
         raise ValueError(f"groups must divide the {x.shape[-1]} channels, got {groups}")
     given = (x, conv_bias, weight, bias, *(film or ()), residual)
     if fused("group_norm_act", *given, limit=group_limit(x.shape[-1], groups)):
-        options = {"groups": groups, "act": act, "pre_act": pre_act, "conv_bias": conv_bias}
-        return group_norm_fused(x, affine, film, residual, **options, eps=EPS)
+        return group_norm_fused(
+            *(x, conv_bias, affine, film, residual),
+            groups=groups,
+            act=act,
+            pre_act=pre_act,
+            eps=EPS,
+        )
     u = x if conv_bias is None else x + conv_bias
     u = F.silu(u) if pre_act else u
     # a view with channels-last strides, which the norm reads in place

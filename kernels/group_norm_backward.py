@@ -13,6 +13,7 @@ from torch import Tensor
 from .group_statistics import WARPS, channel_or_zero, cut, from_center, members, place, spread, tile
 from .launch import jit, launch, tl
 from .modulation import modulation, modulation_backward, stride
+from .sigmoid import d_silu, silu
 
 DEEP = 2
 """Rows of a tile that a lane holds."""
@@ -28,12 +29,6 @@ def _center_of(
     lo = tl.load(at + G, mask=inside, other=0.0)
     center, rest = from_center(hi, lo, conv_bias, PRE_ACT)
     return center, rest, tl.load(at + 2 * G, mask=inside, other=0.0)
-
-
-@jit
-def _d_silu(x):
-    s = tl.sigmoid(x)
-    return s * (1.0 + x * (1.0 - s))
 
 
 @jit
@@ -56,10 +51,10 @@ def _gradient(
     y, u = x, x
     if PRE_ACT:
         y += conv_bias[None, None, :]
-        u = y * tl.sigmoid(y)
+        u = silu(y)
     u += center[None, None, :]
     if ACT:
-        dv *= _d_silu(u * gain[None, None, :] + offset[None, None, :])
+        dv *= d_silu(u * gain[None, None, :] + offset[None, None, :])
     return dv, u, y
 
 
@@ -105,7 +100,7 @@ def _group_norm_sums_kernel(
     d_gain = tl.zeros([ROWS, COLS], ACC)
     d_offset = tl.zeros([ROWS, COLS], ACC)
     for first in range(part * span, tl.minimum(N, (part + 1) * span), DEEP * ROWS):
-        at, mask, _ = tile(first, sample, N, c, inside, C, DEEP, ROWS)
+        at, mask = tile(first, sample, N, c, inside, C, DEEP, ROWS)
         dv, u, _ = _gradient(
             dz_ptr, x_ptr, at, mask, conv_bias, center, rstd * gain, offset, PRE_ACT, ACT, ACC
         )
@@ -157,10 +152,10 @@ def _group_norm_bwd_kernel(
     g, held, of = members(block, c, inside, C, G, WIDTH, GROUPS)
     p = tl.arange(0, PARTS)[:, None]
     there = (p < parts) & held[None, :]
-    at = group_sums_ptr + (sample * parts + p) * 2 * G + g[None, :]
+    of_part = group_sums_ptr + (sample * parts + p) * 2 * G + g[None, :]
     count = N * 1.0 * (C // G)
-    mean_g = spread(tl.sum(tl.load(at, mask=there, other=0.0), axis=0) / count, of)
-    mean_gx = spread(tl.sum(tl.load(at + G, mask=there, other=0.0), axis=0) / count, of)
+    mean_g = spread(tl.sum(tl.load(of_part, mask=there, other=0.0), axis=0) / count, of)
+    mean_gx = spread(tl.sum(tl.load(of_part + G, mask=there, other=0.0), axis=0) / count, of)
 
     conv_bias = channel_or_zero(conv_bias_ptr, c, inside, ACC)
     center, rest, rstd = _center_of(stats_ptr, conv_bias, sample, c, inside, C, G, PRE_ACT)
@@ -177,13 +172,13 @@ def _group_norm_bwd_kernel(
     last = tl.cdiv(tl.minimum(N - part * span, span), DEEP * ROWS) - 1
     for i in range(last + 1):
         first = part * span + (last - i) * DEEP * ROWS
-        at, mask, _ = tile(first, sample, N, c, inside, C, DEEP, ROWS)
+        at, mask = tile(first, sample, N, c, inside, C, DEEP, ROWS)
         dv, u, y = _gradient(
             dz_ptr, x_ptr, at, mask, conv_bias, center, gain, offset, PRE_ACT, ACT, ACC
         )
         dx = gain[None, None, :] * dv - slope[None, None, :] * u - constant[None, None, :]
         if PRE_ACT:
-            dx *= _d_silu(y)
+            dx *= d_silu(y)
         if conv_bias_ptr is not None:
             d_conv_bias += tl.sum(tl.where(mask, dx, 0.0), axis=0)
         tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from .launch import accumulator, ceil_div, jit, parts_of, power_of_2, tl
+from .sigmoid import silu
 
 COLS, MAX_GROUPS = 128, 32
 """Channels and groups that a program has at most, a group of more channels excepted."""
@@ -46,7 +47,7 @@ def cut(x: Tensor, groups: int, deep: int) -> tuple[Work, dict[str, Any]]:
     rows = max(1, SLOTS // cols)
     room = min(MAX_PARTS, MAX_MERGED // held)
     tiles = ceil_div(n, deep * rows)
-    span = ceil_div(tiles, min(room, parts_of(tiles, b * blocks, x))) * deep * rows
+    span = ceil_div(tiles, min(room, parts_of(tiles, b * blocks, x, warps=WARPS))) * deep * rows
     parts = ceil_div(n, max(1, span))
     shape = {"C": c, "G": groups, "WIDTH": width, "COLS": cols, "GROUPS": held, "ROWS": rows}
     work = Work(n, span, parts, b * blocks * parts, room)
@@ -84,13 +85,13 @@ def spread(values, of):
 
 @jit
 def tile(first, sample, N, c, inside, C: tl.constexpr, DEEP: tl.constexpr, ROWS: tl.constexpr):
-    """Offsets [DEEP, ROWS, COLS] of the rows from ``first``, what is inside, and which rows are.
+    """Offsets [DEEP, ROWS, COLS] of the rows from ``first``, and what of them is inside.
 
     A lane's DEEP rows lie in one thread: to add them up is no exchange.
     """
     row = first + tl.arange(0, DEEP)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
     at = (sample * N + row)[:, :, None] * C + c[None, None, :]
-    return at, (row < N)[:, :, None] & inside[None, None, :], row < N
+    return at, (row < N)[:, :, None] & inside[None, None, :]
 
 
 @jit
@@ -116,19 +117,21 @@ def merge(n, hi, lo, m2):
 
 
 @jit
-def _merge_tile(u, mask, there, n, hi, lo, m2):
-    """Take a tile into the statistics of each lane."""
-    more = tl.sum(there.to(hi.dtype), axis=0)
-    inverse = 1.0 / tl.maximum(more, 1.0)
-    mean = tl.sum(u, axis=0) * inverse[:, None]
-    off = tl.where(mask, u - mean[None, :, :], 0.0)
-    rest = tl.sum(off, axis=0)
-    fix = rest * inverse[:, None]
-    delta = (mean - hi) + (fix - lo)
-    step = delta * (more / tl.maximum(n + more, 1.0))[:, None]
-    m2 += tl.sum(off * off, axis=0) - fix * rest + step * (delta * n[:, None])
-    hi, lo = two_sum(hi, lo + step)
-    return n + more, hi, lo, m2
+def _rows_of_lanes(rows, ROWS: tl.constexpr, ACC: tl.constexpr):
+    """How many of the next ``rows`` rows each lane has."""
+    return (tl.maximum(rows - tl.arange(0, ROWS) + ROWS - 1, 0) // ROWS).to(ACC)
+
+
+@jit
+def _merge_tile(u, mask, before, rows, mean, m2):
+    """Take a tile into the statistics of each lane, all of which have had ``before`` rows."""
+    DEEP: tl.constexpr = u.shape[0]
+    more = tl.minimum(_rows_of_lanes(rows, u.shape[1], mean.dtype), DEEP)
+    tile_mean = tl.sum(u, axis=0) * (1.0 / tl.maximum(more, 1.0))[:, None]
+    off = tl.where(mask, u - tile_mean[None, :, :], 0.0)
+    step = (tile_mean - mean) * (more / tl.maximum(before + more, 1.0))[:, None]
+    m2 += tl.sum(off * off, axis=0) + step * ((tile_mean - mean) * before)
+    return mean + step, m2
 
 
 @jit
@@ -152,22 +155,28 @@ def group_statistics_kernel(
     """One program per part of a sample and block of channels: (hi, lo, M2) of each group."""
     sample, part, block, c, inside = place(parts, C, WIDTH, COLS)
     bias = channel_or_zero(conv_bias_ptr, c, inside, ACC)
-    n = tl.zeros([ROWS], ACC)
-    hi = tl.zeros([ROWS, COLS], ACC)
-    lo, m2 = tl.zeros_like(hi), tl.zeros_like(hi)
-    for first in range(part * span, tl.minimum(N, (part + 1) * span), DEEP * ROWS):
-        at, mask, there = tile(first, sample, N, c, inside, C, DEEP, ROWS)
+    # less a row of its own, what lies far from zero lies near it
+    pivot = tl.load(x_ptr + (sample * N + part * span) * C + c, mask=inside, other=0.0).to(ACC)
+    if PRE_ACT:
+        pivot = silu(pivot + bias)
+    mean = tl.zeros([ROWS, COLS], ACC)
+    m2 = tl.zeros_like(mean)
+    end = tl.minimum(N, (part + 1) * span)
+    for first in range(part * span, end, DEEP * ROWS):
+        at, mask = tile(first, sample, N, c, inside, C, DEEP, ROWS)
         u = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
         if PRE_ACT:
-            u += bias[None, None, :]
-            u = tl.where(mask, u * tl.sigmoid(u), 0.0)
-        n, hi, lo, m2 = _merge_tile(u, mask, there, n, hi, lo, m2)
-    hi, lo, m2 = merge(n[:, None], hi, lo, m2)
+            u = silu(u + bias[None, None, :])
+        u = tl.where(mask, u - pivot[None, None, :], 0.0)
+        before = ((first - part * span) // ROWS).to(ACC)
+        mean, m2 = _merge_tile(u, mask, before, end - first, mean, m2)
+    n = _rows_of_lanes(end - part * span, ROWS, ACC)
+    hi, lo, m2 = merge(n[:, None], pivot[None, :], mean, m2)
     if not PRE_ACT:
         hi, rest = two_sum(hi, bias)
         lo += rest
     g, held, of = members(block, c, inside, C, G, WIDTH, GROUPS)
-    count = tl.where(of, tl.sum(n, axis=0), 0.0)
+    count = tl.where(of, (end - part * span).to(ACC), 0.0)
     hi, lo, m2 = merge(count, hi[:, None], lo[:, None], m2[:, None])
     to = partial_ptr + (sample * parts + part) * 3 * G + g
     tl.store(to, hi, mask=held)
@@ -187,7 +196,8 @@ def channel_or_zero(ptr, c, inside, ACC: tl.constexpr):
 @jit
 def from_center(hi, lo, conv_bias, PRE_ACT: tl.constexpr):
     """What to add to u, or to x before conv_bias, to center it: in two floats."""
-    if PRE_ACT:
-        return -hi, -lo
-    center, rest = two_sum(conv_bias, -hi)
-    return center, rest - lo
+    center, rest = -hi, -lo
+    if not PRE_ACT:
+        center, off = two_sum(conv_bias, -hi)
+        rest += off
+    return center, rest

@@ -13,9 +13,10 @@ ROWS = 32
 @jit
 def _weight(w_ptr, c, C: tl.constexpr, ACC: tl.constexpr):
     """Weights of the channels ``c``, 1 where there are none."""
-    if w_ptr is None:
-        return tl.full(c.shape, 1.0, ACC)
-    return tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    weight = tl.full(c.shape, 1.0, ACC)
+    if w_ptr is not None:
+        weight = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    return weight
 
 
 @jit
