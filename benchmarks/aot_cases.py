@@ -28,6 +28,16 @@ def row_norm(dtype: torch.dtype, c: int, *, op: str, film: bool) -> None:
     backward(y)
 
 
+def group_norm(dtype: torch.dtype, c: int, groups: int, *, pre_act: bool) -> None:
+    """Norm and SiLU as after a convolution of ``vdm``, SiLU and norm as in ``two_stage``."""
+    x = torch.empty(2, 4, 16, 16, c, dtype=dtype, requires_grad=True)
+    rows = torch.empty(2, 2 * c, dtype=dtype, requires_grad=True).chunk(2, dim=1)
+    affine = None if pre_act else (torch.empty(c, requires_grad=True),) * 2
+    bias = torch.empty(c, requires_grad=True) if pre_act else None
+    options = {"groups": groups, "act": not pre_act, "pre_act": pre_act, "conv_bias": bias}
+    backward(kernels.group_norm_act(x, affine, rows, **options))
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -37,5 +47,16 @@ CASES: dict[str, Callable[[], None]] = {
         ("rms_norm_act", 512, True),
         ("layer_norm_act", 64, False),
         ("layer_norm_act", 512, True),
+    )
+}
+
+CASES |= {
+    f"group_norm_act C={c} {name}": partial(group_norm, DTYPES[name], c, groups, pre_act=pre_act)
+    for name, c, groups, pre_act in (
+        ("fp32", 64, 8, False),
+        ("fp16", 64, 8, False),
+        ("bf16", 64, 8, False),
+        ("fp32", 256, 32, True),
+        ("bf16", 256, 32, True),
     )
 }

@@ -1,7 +1,8 @@
-"""Group norm, FiLM and SiLU in one step.
+"""Group norm, FiLM, SiLU and a residual in one step.
 
-``y = act(norm(x) * (1 + scale) + shift)``, ``norm(x) = (x - mean) / sqrt(var + eps) * weight +
-bias``: mean and variance over all positions of a sample and the channels of a group.
+``y = act(norm(u) * (1 + scale) + shift) + residual``, ``norm(u) = (u - mean) / sqrt(var + eps) *
+weight + bias``: mean and variance over all positions of a sample and the channels of a group; ``u =
+x + conv_bias``, the bias of the convolution that made x, or the SiLU of that (``pre_act``).
 """
 
 import torch
@@ -9,6 +10,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .checks import Film, check_norm
+from .dispatch import fused
+from .group_norm import group_limit, group_norm_fused
 from .rms_norm_act import spread
 
 EPS = 1e-5
@@ -16,42 +20,67 @@ EPS = 1e-5
 
 def reference(
     x: Tensor,
-    affine: tuple[Tensor, Tensor] | None = None,
-    film: tuple[Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor | None] | None = None,
+    film: Film | None = None,
     *,
     groups: int,
+    residual: Tensor | None = None,
     act: bool = True,
+    pre_act: bool = False,
+    conv_bias: Tensor | None = None,
 ) -> Tensor:
     """The formula above, step by step."""
-    grouped = rearrange(x, "b ... (g c) -> b g (...) c", g=groups)
+    u = x if conv_bias is None else x + conv_bias
+    u = F.silu(u) if pre_act else u
+    grouped = rearrange(u, "b ... (g c) -> b g (...) c", g=groups)
     var, mean = torch.var_mean(grouped, dim=(2, 3), keepdim=True, correction=0)
     y = rearrange((grouped - mean) * (var + EPS).rsqrt(), "b g n c -> b n (g c)").reshape(x.shape)
     if affine is not None:
-        y = y * affine[0] + affine[1]
+        y = y * affine[0]
+        y = y if affine[1] is None else y + affine[1]
     if film is not None:
         y = y * (1 + spread(film[0], y)) + spread(film[1], y)
-    return F.silu(y) if act else y
+    y = F.silu(y) if act else y
+    return y if residual is None else y + residual
 
 
 def group_norm_act(
     x: Tensor,
-    affine: tuple[Tensor, Tensor] | None = None,
-    film: tuple[Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor | None] | None = None,
+    film: Film | None = None,
     *,
     groups: int,
+    residual: Tensor | None = None,
     act: bool = True,
+    pre_act: bool = False,
+    conv_bias: Tensor | None = None,
 ) -> Tensor:
-    """Normalise groups of channels over a sample, modulate, and activate if ``act``.
+    """Normalise groups of channels over a sample, modulate, activate if ``act``, add ``residual``.
 
-    x: [B, ..., C]; affine: (weight, bias), each [C]; film: (scale, shift), each [B, C].
-    Differentiable in all. Raises ValueError if ``groups`` does not divide C.
+    x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
+    (scale, shift), each [B, C]; conv_bias: [C], added to x first; pre_act: SiLU before the norm.
+    Differentiable in all. Raises ValueError where ``groups`` does not divide C, or shapes, devices
+    or dtypes do not go together.
     """
-    if x.shape[-1] % groups:
-        raise ValueError(f"groups must divide the {x.shape[-1]} channels, got {groups}")
     weight, bias = affine or (None, None)
+    check_norm("group_norm_act", x, film, residual, weight=weight, bias=bias, conv_bias=conv_bias)
+    if not 1 <= groups <= x.shape[-1] or x.shape[-1] % groups:
+        raise ValueError(f"groups must divide the {x.shape[-1]} channels, got {groups}")
+    given = (x, conv_bias, weight, bias, *(film or ()), residual)
+    if fused("group_norm_act", *given, limit=group_limit(x.shape[-1], groups)):
+        return group_norm_fused(
+            *(x, conv_bias, affine, film, residual),
+            groups=groups,
+            act=act,
+            pre_act=pre_act,
+            eps=EPS,
+        )
+    u = x if conv_bias is None else x + conv_bias
+    u = F.silu(u) if pre_act else u
     # a view with channels-last strides, which the norm reads in place
-    y = F.group_norm(rearrange(x, "b ... c -> b c ..."), groups, weight, bias, EPS)
+    y = torch.group_norm(rearrange(u, "b ... c -> b c ..."), groups, weight, bias, EPS)
     y = rearrange(y, "b c ... -> b ... c")
     if film is not None:
         y = torch.addcmul(spread(film[1], y), y, spread(1 + film[0], y))
-    return F.silu(y) if act else y
+    y = F.silu(y) if act else y
+    return y if residual is None else y + residual

@@ -68,9 +68,10 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def parts_of(tiles: int, samples: int, x: Tensor) -> int:
+def parts_of(tiles: int, samples: int, x: Tensor, *, warps: int = WARPS) -> int:
     """How many programs share the tiles of a sample, so that all samples fill the device."""
-    return max(1, min(tiles, ceil_div(WAVES * processors(x.device), max(1, samples))))
+    programs = WAVES * WARPS // warps * processors(x.device)
+    return max(1, min(tiles, ceil_div(programs, max(1, samples))))
 
 
 def accumulator(x: Tensor) -> Any:

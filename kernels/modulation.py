@@ -2,13 +2,21 @@
 ``offset = bias * (1 + scale) + shift``; without FiLM the weight and the bias themselves.
 """
 
-import torch
 from torch import Tensor
 
 from .launch import accumulator, ceil_div, jit, launch, tl
 
 COLS = 32
 ROWS = 32
+
+
+@jit
+def _weight(w_ptr, c, C: tl.constexpr, ACC: tl.constexpr):
+    """Weights of the channels ``c``, 1 where there are none."""
+    weight = tl.full(c.shape, 1.0, ACC)
+    if w_ptr is not None:
+        weight = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    return weight
 
 
 @jit
@@ -27,7 +35,7 @@ def modulation(
     ACC: tl.constexpr,
 ):
     """Gain and offset of the channels ``c`` of a sample."""
-    gain = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    gain = _weight(w_ptr, c, C, ACC)
     offset = tl.zeros_like(gain)
     if HAS_BIAS:
         offset = tl.load(b_ptr + c, mask=c < C, other=0.0).to(ACC)
@@ -61,7 +69,7 @@ def _modulation_bwd_kernel(
 ):
     """From sums [samples, parts, KINDS, C] to the gradients of weights and FiLM."""
     c = tl.program_id(0) * COLS + tl.arange(0, COLS)
-    w = tl.load(w_ptr + c, mask=c < C, other=0.0).to(ACC)
+    w = _weight(w_ptr, c, C, ACC)
     dw, db = tl.zeros_like(w), tl.zeros_like(w)
     for sample in range(samples):
         d_gain = tl.zeros([ROWS, COLS], ACC)
@@ -86,7 +94,8 @@ def _modulation_bwd_kernel(
             gain, offset = gain * scale, offset * scale
         dw += gain
         db += offset
-    tl.store(dw_ptr + c, dw.to(dw_ptr.dtype.element_ty), mask=c < C)
+    if w_ptr is not None:
+        tl.store(dw_ptr + c, dw.to(dw_ptr.dtype.element_ty), mask=c < C)
     if HAS_BIAS:
         tl.store(db_ptr + c, db.to(db_ptr.dtype.element_ty), mask=c < C)
 
@@ -102,7 +111,7 @@ def stride(film: Tensor | None) -> int:
 
 
 def modulation_backward(
-    sums: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | None
+    sums: Tensor, weight: Tensor | None, bias: Tensor | None, scale: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of weight, bias, scale and shift; empty where there is none.
 
@@ -110,9 +119,11 @@ def modulation_backward(
     offset, and what is not for here.
     """
     b, parts, kinds, c = sums.shape
-    dw = torch.empty_like(weight)
-    db = weight.new_empty(0) if bias is None else torch.empty_like(bias)
-    dscale, dshift = (weight.new_empty(0 if scale is None else (b, c)) for _ in range(2))
+    like = sums if weight is None else weight
+    dw, db, dscale, dshift = (
+        like.new_empty(0) if t is None else t.new_empty(t.shape)
+        for t in (weight, bias, scale, scale)
+    )
     launch(
         _modulation_bwd_kernel,
         ceil_div(c, COLS),

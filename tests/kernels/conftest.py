@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import bf16
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,13 @@ def nan_memory() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def silent_infinity() -> Iterator[None]:
+    """``exp`` of large numbers is infinite without a warning, as on a GPU."""
+    with np.errstate(over="ignore"):
+        yield
 
 
 @pytest.fixture

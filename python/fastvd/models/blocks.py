@@ -48,16 +48,19 @@ class NormAct(nn.Module):
         self.weight = None if bare else nn.Parameter(torch.ones(channels))
         self.bias = None if bare or kind == "rms" else nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, film: Film | None, *, act: bool = True) -> Tensor:
-        """x: [B, T, H, W, C]; film: (scale, shift), each [B, C]."""
-        if self.weight is None:
-            return kernels.group_norm_act(x, None, film, groups=self.groups, act=act)
+    def forward(
+        self, x: Tensor, film: Film | None, *, act: bool = True, pre_act: bool = False
+    ) -> Tensor:
+        """x: [B, T, H, W, C]; film: (scale, shift), each [B, C]; pre_act: SiLU before the norm."""
+        if self.kind == "group" or self.weight is None:
+            affine = None if self.weight is None else (self.weight, self.bias)
+            return kernels.group_norm_act(
+                x, affine, film, groups=self.groups, act=act, pre_act=pre_act
+            )
+        x = F.silu(x) if pre_act else x
         if self.bias is None:
             return kernels.rms_norm_act(x, self.weight, film, act=act)
-        affine = (self.weight, self.bias)
-        if self.kind == "layer":
-            return kernels.layer_norm_act(x, affine, film, act=act)
-        return kernels.group_norm_act(x, affine, film, groups=self.groups, act=act)
+        return kernels.layer_norm_act(x, (self.weight, self.bias), film, act=act)
 
 
 class ConvBlock(nn.Module):
@@ -80,7 +83,7 @@ class ConvBlock(nn.Module):
         if self.order == "norm-act-conv":
             return cast(Tensor, self.conv(self.norm(x, film)))
         if self.order == "conv-act-norm":
-            return cast(Tensor, self.norm(F.silu(self.conv(x)), film, act=False))
+            return cast(Tensor, self.norm(self.conv(x), film, act=False, pre_act=True))
         conv, gain = self.conv, self.norm.weight
         if self.norm.kind != "rms" or gain is None:
             return cast(Tensor, self.norm(conv(x), film))
