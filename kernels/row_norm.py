@@ -27,6 +27,8 @@ def _normalize(x, mask, eps, C: tl.constexpr, CENTERED: tl.constexpr):
     """xhat, and what x was multiplied with; a NaN reaches all of its row."""
     if CENTERED:
         x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
+        # what the first mean was rounded off by: it shows where rows lie far from zero
+        x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
         r = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
     else:
         mean_square = tl.sum(x * x, axis=1) / C

@@ -14,16 +14,17 @@ from fastvd.kernels.temporal_core import temporal_core, temporal_core_backward
 
 # shape, heads, channels of a head, pairs of them that are turned
 CASES = {
-    "network": ((2, 16, 2, 1, 256), 8, 32, 16),
-    "odd": ((3, 10, 3, 1, 160), 3, 32, 5),
+    "network": ((1, 16, 2, 1, 256), 8, 32, 16),
+    "few frames": ((2, 3, 2, 1, 136), 2, 32, 16),
+    "odd": ((2, 10, 3, 1, 160), 3, 32, 5),
     "one row": ((1, 1, 1, 1, 320), 1, 16, 8),
-    "many pixels": ((2, 2, 17, 9, 130), 1, 16, 4),
-    "31 frames": ((1, 31, 3, 1, 130), 2, 64, 16),
+    "many pixels": ((1, 6, 5, 3, 130), 1, 16, 4),
+    "31 frames": ((1, 31, 2, 1, 130), 2, 64, 16),
     "64 frames": ((1, 64, 1, 2, 192), 2, 32, 16),
 }
 
 
-def arguments(case: str, *, focus: bool = True) -> tuple[tuple[Tensor, ...], dict[str, object]]:
+def arguments(case: str) -> tuple[tuple[Tensor, ...], dict[str, object]]:
     (b, t, h, w, c), heads, d, pairs = CASES[case]
     weights = (leaf(c), leaf(3 * heads * d, c, scale=c**-0.5))
     out = leaf(c, heads * d, scale=(heads * d) ** -0.5)
@@ -31,13 +32,12 @@ def arguments(case: str, *, focus: bool = True) -> tuple[tuple[Tensor, ...], dic
         "heads": heads,
         "angles": torch.arange(t)[:, None] * 0.7 ** torch.arange(pairs, dtype=torch.float64),
         "bias": leaf(heads, t, t),
+        "focus_present": torch.arange(b) % 2 == 1,
     }
-    if focus:
-        options["focus_present"] = torch.arange(b) % 2 == 1
     return (leaf(b, t, h, w, c), *weights, out), options
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "few frames"])
 def test_blocks_match_the_reference(case, dtype):
     args, options = arguments(case)
     assert_fused("temporal_attention", dtype, *args, **options)
@@ -49,8 +49,8 @@ def test_blocks_without_tables(dtype):
 
 
 def test_frame_embedding(dtype):
-    args, options = arguments("odd", focus=False)
-    assert_fused("temporal_attention", dtype, *args, **options, frames=leaf(10, 160))
+    args, options = arguments("few frames")
+    assert_fused("temporal_attention", dtype, *args, **options, frames=leaf(3, 136))
 
 
 @pytest.mark.parametrize("x", ["far from zero", "constant"])
@@ -67,12 +67,6 @@ def test_the_core_runs_forward_and_backward():
     assert {"fastvd::temporal_core", "fastvd::temporal_core_backward"} <= ops.called
 
 
-def core_arguments(*, t: int = 5, heads: int = 1, pixels: int = 6) -> tuple[object, ...]:
-    qkv = torch.randn(2, t, pixels, 1, 3 * heads * 16, requires_grad=True)
-    angles, bias = torch.randn(t, 4), torch.randn(heads, t, t, requires_grad=True)
-    return qkv, angles.cos(), angles.sin(), bias, torch.tensor([False, True]), heads
-
-
 def core_reference(qkv: Tensor, angles: Tensor, bias: Tensor, focus: Tensor, heads: int) -> Tensor:
     q, k, v = rearrange(qkv, "b t h w (three a d) -> three b h w a t d", three=3, a=heads)
     scores = rotate(q, angles) @ rotate(k, angles).transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
@@ -82,6 +76,7 @@ def core_reference(qkv: Tensor, angles: Tensor, bias: Tensor, focus: Tensor, hea
     return rearrange(p @ v, "b h w a t d -> b t h w (a d)")
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's numpy
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["q", "k", "v"])
 def test_nan_spreads_as_in_the_reference(part, value):
@@ -148,19 +143,23 @@ def test_autocast_with_float32_weights(residual):
     assert (dx.dtype, dbias.dtype) == (residual, torch.float32)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_ops_pass_opcheck():
-    args = core_arguments()
+    qkv, angles = torch.randn(2, 3, 2, 1, 48, requires_grad=True), torch.randn(3, 4)
+    bias, focus = torch.randn(1, 3, 3, requires_grad=True), torch.tensor([False, True])
+    args = qkv, angles.cos(), angles.sin(), bias, focus, 1
     torch.library.opcheck(temporal_core, args)
-    do = torch.randn(2, 5, 6, 1, 16)
-    torch.library.opcheck(temporal_core_backward, (do, *args))
-    torch.library.opcheck(temporal_core_backward, (do, args[0], None, None, None, None, 1))
+    given = [x.detach() if isinstance(x, Tensor) else x for x in args]
+    do = torch.randn(2, 3, 2, 1, 16)
+    torch.library.opcheck(temporal_core_backward, (do, *given))
+    torch.library.opcheck(temporal_core_backward, (do, given[0], None, None, None, None, 1))
 
 
 def test_compiles_into_one_graph():
-    args, options = arguments("odd")
+    args, options = arguments("few frames")
     args = tuple(x.float().requires_grad_() for x in args)
     options |= {name: options[name].float() for name in ("angles", "bias")}
-    options["frames"] = torch.randn(10, 160)
+    options["frames"] = torch.randn(3, 136)
     compiled = torch.compile(kernels.temporal_attention, fullgraph=True, backend="aot_eager")
     gradients = []
     for op in (compiled, kernels.temporal_attention):
@@ -171,13 +170,13 @@ def test_compiles_into_one_graph():
 
 @pytest.mark.parametrize(("t", "d"), [(65, 16), (5, 24), (5, 8), (33, 128)])
 def test_sizes_beyond_the_kernel_run_as_plain_torch(t, d):
-    args = leaf(1, t, 1, 2, 136), leaf(136), leaf(6 * d, 136), leaf(136, 2 * d)
-    args = tuple(x.float() for x in args)
+    weights = leaf(136), leaf(6 * d, 136, scale=0.1), leaf(136, 2 * d, scale=0.1)
+    args = leaf(1, t, 1, 2, 136), *weights
+    exact = reference_of("temporal_attention")(*args, heads=2)
     with FusedOps() as ops:
-        y = kernels.temporal_attention(*args, heads=2)
+        y = kernels.temporal_attention(*(x.float() for x in args), heads=2)
     assert not ops.called
-    wanted = reference_of("temporal_attention")(*args, heads=2)
-    torch.testing.assert_close(y, wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(y.double(), exact, rtol=1e-4, atol=1e-4)
 
 
 BAD = {
