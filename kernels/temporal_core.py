@@ -30,7 +30,7 @@ from .temporal_pairs import (
 LEAST_FRAMES, MAX_FRAMES = 16, 64
 LEAST_HEAD_DIM = 16
 TILE = 8192
-"""Bytes of q in a tile: more would not stay in registers."""
+"""Bytes of q in a tile, at most: more would not stay in registers."""
 WARPS = 4
 
 
@@ -131,14 +131,15 @@ def _temporal_core_bwd_kernel(
         if HAS_BIAS:
             dbias += ds
         ds = ds.to(q.dtype)
-        dv = pair_product(tl.permute(p.to(q.dtype), (0, 2, 1)), do, PRECISION)
-        dq = pair_product(ds, k, PRECISION) * scale
-        dk = pair_product(tl.permute(ds, (0, 2, 1)), q, PRECISION) * scale
-        dq, dk = tl.permute(dq, (1, 0, 2)), tl.permute(dk, (1, 0, 2))
         at = dqkv_ptr + token * (3 * WIDE) + column
-        tl.store(at, turn(dq, cos, -sin, R, F, G, D).to(q.dtype), mask=real)
-        tl.store(at + WIDE, turn(dk, cos, -sin, R, F, G, D).to(q.dtype), mask=real)
+        # one gradient after another: all three would take too many registers
+        dv = pair_product(tl.permute(p.to(q.dtype), (0, 2, 1)), do, PRECISION)
         tl.store(at + 2 * WIDE, tl.permute(dv, (1, 0, 2)).to(q.dtype), mask=real)
+        dq = tl.permute(pair_product(ds, k, PRECISION) * scale, (1, 0, 2))
+        tl.store(at, turn(dq, cos, -sin, R, F, G, D).to(q.dtype), mask=real)
+        dk = pair_product(tl.permute(ds, (0, 2, 1)), q, PRECISION) * scale
+        dk = turn(tl.permute(dk, (1, 0, 2)), cos, -sin, R, F, G, D)
+        tl.store(at + WIDE, dk.to(q.dtype), mask=real)
     if HAS_BIAS:
         part = tl.program_id(0) // groups * (G // HB) + tl.arange(0, G) // HB
         dbias_at, _ = bias_places(dbias_ptr, heads_before, T, HEADS, HB, G, F)
@@ -159,13 +160,13 @@ def _plan(qkv: Tensor, cos: Tensor | None, has_bias: bool, has_focus: bool, head
     b, t, h, w, width = qkv.shape
     d, f = width // (3 * heads), max(LEAST_FRAMES, power_of_2(t))
     size = f * d * qkv.element_size()
-    # a pair among others has one warp, for which more would be too much
-    pairs = TILE // size if f == LEAST_FRAMES and size <= TILE // WARPS else 1
+    # a pair a warp: two would leave a processor to few warps
+    pairs = WARPS if f == LEAST_FRAMES and size <= TILE // WARPS else 1
     together = min(pairs, power_of_2(heads))
     groups, pixels = ceil_div(heads, together), pairs // together
     parts = parts_of(ceil_div(b * h * w, pixels), groups, qkv)
     constants = {
-        "warps": 2 * WARPS if size == TILE else WARPS,
+        "warps": 2 * WARPS if f == MAX_FRAMES or size == TILE else WARPS,
         "HEADS": heads,
         "HB": together,
         "G": pairs,
