@@ -38,6 +38,14 @@ def group_norm(dtype: torch.dtype, c: int, groups: int, *, pre_act: bool) -> Non
     backward(kernels.group_norm_act(x, affine, rows, **options))
 
 
+def temporal_core(dtype: torch.dtype, t: int) -> None:
+    """Temporal attention of the deeper levels of ``vdm``."""
+    x = torch.empty(2, t, 4, 4, 256, dtype=dtype, requires_grad=True)
+    qkv, out = torch.empty(768, 256), torch.empty(256, 256)
+    tables = {"angles": torch.empty(t, 16), "bias": torch.empty(8, t, t, requires_grad=True)}
+    backward(kernels.temporal_attention(x, torch.empty(256), qkv, out, heads=8, **tables))
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -49,7 +57,6 @@ CASES: dict[str, Callable[[], None]] = {
         ("layer_norm_act", 512, True),
     )
 }
-
 CASES |= {
     f"group_norm_act C={c} {name}": partial(group_norm, DTYPES[name], c, groups, pre_act=pre_act)
     for name, c, groups, pre_act in (
@@ -59,4 +66,9 @@ CASES |= {
         ("fp32", 256, 32, True),
         ("bf16", 256, 32, True),
     )
+}
+
+CASES |= {
+    f"temporal_core T={t} {name}": partial(temporal_core, DTYPES[name], t)
+    for name, t in (("fp32", 16), ("fp16", 16), ("bf16", 10), ("bf16", 16), ("bf16", 64))
 }

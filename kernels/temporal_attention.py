@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor
 
+from .dispatch import cast, fused
+from .layer_norm_act import layer_norm_act
 from .split import split_bmm
+from .temporal_core import core_limit, temporal_core
 
 EPS = 1e-5
 
@@ -77,8 +80,14 @@ def temporal_attention(
     [C, heads * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the
     normalised frames; focus_present: bool [B]. Differentiable in all but angles.
     """
-    if qkv_weight.shape[0] % (3 * heads):
-        raise ValueError(f"3 * {heads} heads must divide the rows, got {qkv_weight.shape[0]}")
+    weights, tables = (norm_weight, qkv_weight, out_weight), (angles, bias, frames)
+    _check(x, *weights, heads, *tables, focus_present)
+    limit = core_limit(x, qkv_weight.shape[0] // (3 * heads))
+    if fused("temporal_attention", x, *weights, *tables, limit=limit):
+        y = _normalized(cast(x), norm_weight, frames)
+        qkv = F.linear(y, qkv_weight.to(y.dtype))
+        o = _core(qkv, heads, angles, bias, focus_present)
+        return x + F.linear(o, out_weight.to(y.dtype))
     b, t, h, w, c = x.shape
     y = F.layer_norm(x, (c,), norm_weight, None, EPS)
     y = rearrange(y, "b t h w c -> t (b h w) c")
@@ -96,6 +105,68 @@ def temporal_attention(
     mixed = _mix_merged if c <= wv.shape[0] // heads else _mix_values
     out = mixed(weights, y, wv, out_weight)  # [P, T, C]
     return x + rearrange(out, "(b h w) t c -> b t h w c", b=b, h=h, w=w)
+
+
+def _check(
+    x: Tensor,
+    norm_weight: Tensor,
+    qkv_weight: Tensor,
+    out_weight: Tensor,
+    heads: int,
+    angles: Tensor | None,
+    bias: Tensor | None,
+    frames: Tensor | None,
+    focus_present: Tensor | None,
+) -> None:
+    op = "temporal_attention"
+    if x.ndim != 5:
+        raise ValueError(f"{op} takes x [B, T, H, W, C], got {list(x.shape)}")
+    if heads < 1 or qkv_weight.shape[0] % (3 * heads):
+        raise ValueError(f"3 * {heads} heads must divide the rows, got {qkv_weight.shape[0]}")
+    b, t, _, _, c = x.shape
+    width = qkv_weight.shape[0] // 3
+    pairs = 0 if angles is None or not angles.ndim else min(angles.shape[-1], width // heads // 2)
+    wanted: list[tuple[str, Tensor | None, list[int]]] = [
+        ("norm_weight", norm_weight, [c]),
+        ("qkv_weight", qkv_weight, [3 * width, c]),
+        ("out_weight", out_weight, [c, width]),
+        ("angles", angles, [t, pairs]),
+        ("bias", bias, [heads, t, t]),
+        ("frames", frames, [t, c]),
+        ("focus_present", focus_present, [b]),
+    ]
+    for name, tensor, shape in wanted:
+        if tensor is not None and list(tensor.shape) != shape:
+            raise ValueError(f"{op} takes {name} {shape}, got {list(tensor.shape)}")
+
+
+def _normalized(x: Tensor, weight: Tensor, frames: Tensor | None) -> Tensor:
+    """LN(x) + frames: as a shift, which the norm adds without another pass over x."""
+    if frames is None:
+        return layer_norm_act(x, (weight, None), act=False)
+    b, t, _, _, c = x.shape
+    images = rearrange(x, "b t h w c -> (b t) h w c")
+    shift = repeat(frames, "t c -> (b t) c", b=b)
+    scale = frames.new_zeros(1, c).expand(b * t, c)
+    y = layer_norm_act(images, (weight, None), (scale, shift), act=False)
+    return rearrange(y, "(b t) h w c -> b t h w c", t=t)
+
+
+def _core(
+    qkv: Tensor,
+    heads: int,
+    angles: Tensor | None,
+    bias: Tensor | None,
+    focus_present: Tensor | None,
+) -> Tensor:
+    cos = sin = None
+    if angles is not None:
+        angles = angles.detach().float().contiguous()
+        cos, sin = angles.cos(), angles.sin()
+    bias = None if bias is None else bias.contiguous()
+    focus = None if focus_present is None else focus_present.contiguous()
+    o: Tensor = temporal_core(qkv, cos, sin, bias, focus, heads)
+    return o
 
 
 def _frame_weights(weight: Tensor, angles: Tensor | None, heads: int, *, frames: int) -> Tensor:
