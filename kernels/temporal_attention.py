@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .dispatch import fused
 from .split import split_bmm
+from .temporal_block import block_limit, temporal_block
 
 EPS = 1e-5
 
@@ -79,6 +81,10 @@ def temporal_attention(
     """
     if qkv_weight.shape[0] % (3 * heads):
         raise ValueError(f"3 * {heads} heads must divide the rows, got {qkv_weight.shape[0]}")
+    given = (x, norm_weight, qkv_weight, out_weight, angles, bias, frames)
+    if fused("temporal_attention", *given, limit=block_limit(x, qkv_weight, heads)):
+        tables = (angles, bias, frames, focus_present)
+        return temporal_block(x, norm_weight, qkv_weight, out_weight, *tables, heads=heads)
     b, t, h, w, c = x.shape
     y = F.layer_norm(x, (c,), norm_weight, None, EPS)
     y = rearrange(y, "b t h w c -> t (b h w) c")

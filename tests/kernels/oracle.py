@@ -14,6 +14,8 @@ from fastvd import kernels
 RMS_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 8e-3}
 """Largest error of an output, by its dtype, in terms of the output; gradients may err twice."""
 SLACK = 1e-6
+CONSTANTS = {"angles"}
+"""Options that ops are not differentiable in."""
 
 Op = Callable[..., Tensor]
 
@@ -60,7 +62,8 @@ def run(op: Op, dtype: torch.dtype, probe: Tensor | None, args: Any, options: An
 
     args, options = tree_map_only(Tensor, cast, (args, options))
     output = op(*args, **options)
-    leaves = [x for x in tree_leaves((args, options)) if is_float(x)]
+    variables = {name: x for name, x in options.items() if name not in CONSTANTS}
+    leaves = [x for x in tree_leaves((args, variables)) if is_float(x)]
     if probe is None:
         probe = torch.randn(output.shape, device=output.device, dtype=torch.float64)
     gradients = torch.autograd.grad(output, leaves, probe.to(output.dtype))
