@@ -2,8 +2,7 @@
 
 q, k, v, scores and what they mix never leave the processor: only x is read, only the sum is
 written, only x is kept for the backward. The formula is in ``temporal_attention.py``, the backward
-in ``temporal_block_backward.py``. Where T < 16, and where 16 < T < 64, pixels share matrix products:
-what is not a number in one of them reaches the others of its 16 or 64 rows.
+in ``temporal_block_backward.py``.
 """
 
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .dispatch import cast
-from .launch import ceil_div, jit, launch, tl
+from .launch import jit, launch, tl
 from .temporal_block_backward import temporal_block_backward
 from .temporal_tile import (
     EPS,
@@ -64,7 +63,7 @@ def _temporal_block_fwd_kernel(
     PRECISION: tl.constexpr,
 ):
     """One program per tile of pixels."""
-    token, frame, sample, there = places(tl.program_id(0), N, HW, T, F, ROWS)
+    token, frame, sample, there = places(tl.program_id(0), 0, N, HW, T, F, ROWS, ROWS)
     c = tl.arange(0, COLS)
     mask = there[:, None] & (c < C)[None, :]
     at = token[:, None] * C + c[None, :]
@@ -85,7 +84,7 @@ def _temporal_block_fwd_kernel(
         w = out_weight(out_ptr, head, HEADS, C, COLS, D)
         z = tl.dot(mixed, tl.trans(w), z, input_precision=PRECISION)
     # the same places, but not kept in registers over the loop
-    token, frame, sample, there = places(tl.program_id(0) + zero, N, HW, T, F, ROWS)
+    token, frame, sample, there = places(tl.program_id(0), zero, N, HW, T, F, ROWS, ROWS)
     mask = there[:, None] & (c < C)[None, :]
     at = token[:, None] * C + c[None, :]
     z += tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
@@ -161,7 +160,10 @@ def temporal_block(
     if angles is not None:
         turns = angles.detach().float()
         cos, sin = turns.cos().contiguous(), turns.sin().contiguous()
-    weights = (norm_weight.contiguous(), *(w.to(x.dtype).contiguous() for w in (qkv_weight, out_weight)))
+    weights = (
+        norm_weight.contiguous(),
+        *(w.to(x.dtype).contiguous() for w in (qkv_weight, out_weight)),
+    )
     tables = (t if t is None else t.contiguous() for t in (bias, frames, focus_present))
     z: Tensor = _temporal_block(x, *weights, cos, sin, *tables, heads)
     return z

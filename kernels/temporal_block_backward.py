@@ -1,9 +1,9 @@
 """Backward of ``temporal_block``: dx in one kernel that starts from x and dz again.
 
-Per head: ``do = dz Wo^T``, ``dv = p^T do``, ``ds = p * (dp - rowsum(p * dp))`` with ``dp = do v^T``,
+Per head: ``do = dz Wo``, ``dv = p^T do``, ``dp = do v^T``, ``ds = p * (dp - rowsum(p * dp))``,
 ``dq = ds k``, ``dk = ds^T q``, both turned back; ``dy = dq Wq + dk Wk + dv Wv``, then the norm's.
 dq, dk, dv, o and y are written: the weights' gradients are matrix products of them. Those of gain,
-bias and frames are summed over a program's tiles, then over the programs: two runs are bit-equal.
+bias and frames are summed over each tile, then over the tiles: two runs are bit-equal.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .launch import jit, launch, parts_of, tl
+from .launch import jit, launch, tl
 from .temporal_tile import (
     EPS,
     angles_of,
@@ -30,13 +30,40 @@ from .temporal_tile import (
     turn,
 )
 
-WARPS, WIDE_WARPS, NARROW = 4, 8, 64
+PART = 16
+"""Rows whose norm goes back at once: more would take the loop over heads its registers."""
 
 
 @jit
-def _add(ptr, value, is_first):
-    """Add to what this program alone has written there; its first tile finds nothing."""
-    tl.store(ptr, value + tl.load(ptr, mask=is_first == 0, other=0.0))
+def _norm_backward(
+    dz_ptr,
+    x_ptr,
+    gain_ptr,
+    dx_ptr,
+    tile,
+    part,
+    N,
+    HW,
+    T,
+    eps,
+    C: tl.constexpr,
+    COLS: tl.constexpr,
+    F: tl.constexpr,
+    ROWS: tl.constexpr,
+    PART: tl.constexpr,
+):
+    """From dy, which lies where dx goes, to dx of PART rows; and what they give to the gain's."""
+    token, _, _, there = places(tile, part, N, HW, T, F, ROWS, PART)
+    c = tl.arange(0, COLS)
+    mask = there[:, None] & (c < C)[None, :]
+    at = token[:, None] * C + c[None, :]
+    xhat, r = standardized(tl.load(x_ptr + at, mask=mask, other=0.0), mask, eps, C)
+    dy = tl.load(dx_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    g = dy * tl.load(gain_ptr + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
+    dx = g - xhat * (tl.sum(g * xhat, axis=1) / C)[:, None] - (tl.sum(g, axis=1) / C)[:, None]
+    dx = dx * r[:, None] + tl.load(dz_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
+    return tl.sum(dy * xhat, axis=0)
 
 
 @jit
@@ -62,8 +89,6 @@ def _temporal_block_bwd_kernel(
     HW,
     T,
     HEADS,
-    tiles,
-    programs,
     zero,
     eps,
     scale,
@@ -77,68 +102,67 @@ def _temporal_block_bwd_kernel(
     HAS_BIAS: tl.constexpr,
     HAS_FRAMES: tl.constexpr,
     HAS_FOCUS: tl.constexpr,
+    PART: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """One program per share of the tiles."""
-    program = tl.program_id(0)
+    """One program per tile of pixels."""
+    tile = tl.program_id(0)
+    token, frame, sample, there = places(tile, 0, N, HW, T, F, ROWS, ROWS)
     c, d, f = tl.arange(0, COLS), tl.arange(0, D), tl.arange(0, F)
+    mask = there[:, None] & (c < C)[None, :]
+    at = token[:, None] * C + c[None, :]
+    x = tl.load(x_ptr + at, mask=mask, other=0.0)
+    dz = tl.load(dz_ptr + at, mask=mask, other=0.0)
+    y = block_input(x, mask, frame, c, gain_ptr, frames_ptr, eps, C, HAS_FRAMES)
+    tl.store(y_ptr + at, y, mask=mask)
+    alone = in_focus(focus_ptr, sample, there, ROWS, HAS_FOCUS)
+    cos, sin = angles_of(cos_ptr, sin_ptr, frame, T, D, R, ROWS)
+    dy = tl.zeros([ROWS, COLS], tl.float32)
+    for head in range(HEADS):
+        wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
+        q = tl.dot(y, tl.trans(wq), input_precision=PRECISION)
+        q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
+        k = tl.dot(y, tl.trans(wk), input_precision=PRECISION)
+        k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
+        v = tl.dot(y, tl.trans(wv), input_precision=PRECISION).to(x.dtype)
+        p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS, PRECISION)
+        wo = out_weight(out_ptr, head, HEADS, C, COLS, D)
+        do = tl.dot(dz, wo, input_precision=PRECISION).to(x.dtype)
+        dp = groups_nt(do, v, G, D, ROWS, PRECISION)
+        ds = p * (dp - tl.sum(p * dp, axis=1)[:, None])
+        if HAS_BIAS:
+            pairs = tl.sum(tl.sum(tl.reshape(ds, [ROWS // F, F, G // F, F]), axis=2), axis=0)
+            to = ((tile.to(tl.int64) * HEADS + head) * F + f[:, None]) * F + f[None, :]
+            tl.store(dbias_ptr + to, pairs)
+        ds, p = (ds * scale).to(x.dtype), p.to(x.dtype)
+        o = groups_nn(p, v, G, D, ROWS, PRECISION).to(x.dtype)
+        dq = turn(groups_nn(ds, k, G, D, ROWS, PRECISION), cos, -sin, D, R, ROWS).to(x.dtype)
+        dk = turn(groups_tn(ds, q, G, D, ROWS, PRECISION), cos, -sin, D, R, ROWS).to(x.dtype)
+        dv = groups_tn(p, do, G, D, ROWS, PRECISION).to(x.dtype)
+        dy = tl.dot(dq, wq, dy, input_precision=PRECISION)
+        dy = tl.dot(dk, wk, dy, input_precision=PRECISION)
+        dy = tl.dot(dv, wv, dy, input_precision=PRECISION)
+        to = token[:, None] * (HEADS * D) + head * D + d[None, :]
+        tl.store(o_ptr + to, o, mask=there[:, None])
+        to = token[:, None] * (3 * HEADS * D) + head * D + d[None, :]
+        tl.store(dqkv_ptr + to, dq, mask=there[:, None])
+        tl.store(dqkv_ptr + to + HEADS * D, dk, mask=there[:, None])
+        tl.store(dqkv_ptr + to + 2 * HEADS * D, dv, mask=there[:, None])
+    if HAS_FRAMES:
+        to = (tile.to(tl.int64) * F + f[:, None]) * COLS + c[None, :]
+        tl.store(dframes_ptr + to, tl.sum(tl.reshape(dy, [ROWS // F, F, COLS]), axis=0))
+    # the same places, but not kept in registers over the loop
+    token, _, _, there = places(tile, zero, N, HW, T, F, ROWS, ROWS)
+    mask = there[:, None] & (c < C)[None, :]
+    tl.store(dx_ptr + token[:, None] * C + c[None, :], dy.to(dx_ptr.dtype.element_ty), mask=mask)
+    tl.debug_barrier()
     dgain = tl.zeros([COLS], tl.float32)
-    for tile in range(program, tiles, programs):
-        is_first = tile == program
-        token, frame, sample, there = places(tile, N, HW, T, F, ROWS)
-        mask = there[:, None] & (c < C)[None, :]
-        at = token[:, None] * C + c[None, :]
-        x = tl.load(x_ptr + at, mask=mask, other=0.0)
-        dz = tl.load(dz_ptr + at, mask=mask, other=0.0)
-        y = block_input(x, mask, frame, c, gain_ptr, frames_ptr, eps, C, HAS_FRAMES)
-        tl.store(y_ptr + at, y, mask=mask)
-        alone = in_focus(focus_ptr, sample, there, ROWS, HAS_FOCUS)
-        cos, sin = angles_of(cos_ptr, sin_ptr, frame, T, D, R, ROWS)
-        dy = tl.zeros([ROWS, COLS], tl.float32)
-        for head in range(HEADS):
-            wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
-            q = tl.dot(y, tl.trans(wq), input_precision=PRECISION)
-            q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
-            k = tl.dot(y, tl.trans(wk), input_precision=PRECISION)
-            k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
-            v = tl.dot(y, tl.trans(wv), input_precision=PRECISION).to(x.dtype)
-            p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS, PRECISION)
-            wo = out_weight(out_ptr, head, HEADS, C, COLS, D)
-            do = tl.dot(dz, wo, input_precision=PRECISION).to(x.dtype)
-            dp = groups_nt(do, v, G, D, ROWS, PRECISION)
-            ds = p * (dp - tl.sum(p * dp, axis=1)[:, None])
-            if HAS_BIAS:
-                pairs = tl.sum(tl.sum(tl.reshape(ds, [ROWS // F, F, G // F, F]), axis=2), axis=0)
-                to = dbias_ptr + ((program * HEADS + head) * F + f[:, None]) * F + f[None, :]
-                _add(to, pairs, is_first)
-            ds, p = (ds * scale).to(x.dtype), p.to(x.dtype)
-            o = groups_nn(p, v, G, D, ROWS, PRECISION).to(x.dtype)
-            dq = turn(groups_nn(ds, k, G, D, ROWS, PRECISION), cos, -sin, D, R, ROWS).to(x.dtype)
-            dk = turn(groups_tn(ds, q, G, D, ROWS, PRECISION), cos, -sin, D, R, ROWS).to(x.dtype)
-            dv = groups_tn(p, do, G, D, ROWS, PRECISION).to(x.dtype)
-            dy = tl.dot(dq, wq, dy, input_precision=PRECISION)
-            dy = tl.dot(dk, wk, dy, input_precision=PRECISION)
-            dy = tl.dot(dv, wv, dy, input_precision=PRECISION)
-            wide = token[:, None] * (HEADS * D) + head * D + d[None, :]
-            tl.store(o_ptr + wide, o, mask=there[:, None])
-            wide = token[:, None] * (3 * HEADS * D) + head * D + d[None, :]
-            tl.store(dqkv_ptr + wide, dq, mask=there[:, None])
-            tl.store(dqkv_ptr + wide + HEADS * D, dk, mask=there[:, None])
-            tl.store(dqkv_ptr + wide + 2 * HEADS * D, dv, mask=there[:, None])
-        token, frame, sample, there = places(tile + zero, N, HW, T, F, ROWS)
-        mask = there[:, None] & (c < C)[None, :]
-        at = token[:, None] * C + c[None, :]
-        x = tl.load(x_ptr + at, mask=mask, other=0.0)
-        xhat, r = standardized(x, mask, eps, C)
-        dgain += tl.sum(dy * xhat, axis=0)
-        if HAS_FRAMES:
-            to = dframes_ptr + (program * F + f[:, None]) * COLS + c[None, :]
-            _add(to, tl.sum(tl.reshape(dy, [ROWS // F, F, COLS]), axis=0), is_first)
-        g = dy * tl.load(gain_ptr + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
-        dx = g - xhat * (tl.sum(g * xhat, axis=1) / C)[:, None] - (tl.sum(g, axis=1) / C)[:, None]
-        dx = dx * r[:, None] + tl.load(dz_ptr + at, mask=mask, other=0.0).to(tl.float32)
-        tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
-    tl.store(dnorm_ptr + program * C + c, dgain, mask=c < C)
+    for first in range(0, ROWS, PART):
+        dgain += _norm_backward(
+            *(dz_ptr, x_ptr, gain_ptr, dx_ptr, tile, first, N, HW, T, eps),
+            *(C, COLS, F, ROWS, PART),
+        )
+    tl.store(dnorm_ptr + tile.to(tl.int64) * C + c, dgain, mask=c < C)
 
 
 @torch.library.custom_op("fastvd::temporal_block_backward", mutates_args=())
@@ -159,34 +183,31 @@ def temporal_block_backward(
     b, t, h, w, c = x.shape
     tiles, constants = geometry(x, qkv_weight, cos, heads)
     table = scores_table(bias, heads, constants, x)
-    programs, f, cols = min(tiles, parts_of(tiles, 1, x)), constants["F"], constants["COLS"]
-    tokens, width = b * t * h * w, heads * constants["D"]
+    f, tokens, width = constants["F"], b * t * h * w, heads * constants["D"]
     dx, y = torch.empty_like(x), torch.empty_like(x)
     dqkv, o = x.new_empty(tokens, 3 * width), x.new_empty(tokens, width)
-    kept = {"dtype": torch.float32, "device": x.device}
-    dnorm = torch.empty(programs, c, **kept)
-    dbias = torch.empty(0 if bias is None else (programs, heads, f, f), **kept)
-    dframes = torch.empty(0 if frames is None else (programs, f, cols), **kept)
+    # what each tile gives to the gradients of norm_weight, bias and frames
+    dnorm = x.new_empty(tiles, c, dtype=torch.float32)
+    dbias = dnorm.new_empty(0 if bias is None else (tiles, heads, f, f))
+    dframes = dnorm.new_empty(0 if frames is None else (tiles, f, constants["COLS"]))
     launch(
         _temporal_block_bwd_kernel,
-        programs,
+        tiles,
         *(dz, x, norm_weight, qkv_weight, out_weight, cos, sin, table, frames, focus),
         *(dx, dqkv, o, y, dnorm, dbias, dframes),
-        *(b * h * w, h * w, t, heads, tiles, programs, 0, EPS, constants["D"] ** -0.5),
-        warps=WIDE_WARPS if cols > NARROW else WARPS,
+        *(b * h * w, h * w, t, heads, 0, EPS, constants["D"] ** -0.5),
         **constants,
         HAS_BIAS=bias is not None,
         HAS_FRAMES=frames is not None,
         HAS_FOCUS=focus is not None,
+        PART=PART,
     )
-    return (
-        dx,
-        dnorm.sum(0).to(norm_weight.dtype),
-        dqkv.t() @ y.view(tokens, c),
-        dz.view(tokens, c).t() @ o,
-        dbias if bias is None else dbias.sum(0)[:, :t, :t].to(bias.dtype, copy=True),
-        dframes if frames is None else dframes.sum(0)[:t, :c].to(frames.dtype, copy=True),
-    )
+    if bias is not None:
+        dbias = dbias.sum(0)[:, :t, :t].to(bias.dtype, memory_format=torch.contiguous_format)
+    if frames is not None:
+        dframes = dframes.sum(0)[:t, :c].to(frames.dtype, memory_format=torch.contiguous_format)
+    dqkv_weight, dout_weight = dqkv.t() @ y.view(tokens, c), dz.view(tokens, c).t() @ o
+    return dx, dnorm.sum(0).to(norm_weight.dtype), dqkv_weight, dout_weight, dbias, dframes
 
 
 @temporal_block_backward.register_fake

@@ -21,9 +21,9 @@ MAX_COLS, MAX_FRAMES, HEAD_DIMS = 128, ROWS, (16, 32, 64)
 
 
 @jit
-def places(tile, N, HW, T, F: tl.constexpr, ROWS: tl.constexpr):
-    """Of each row: its token in x, its frame, its sample and whether it is there at all."""
-    row = tl.arange(0, ROWS)
+def places(tile, first, N, HW, T, F: tl.constexpr, ROWS: tl.constexpr, COUNT: tl.constexpr):
+    """Of COUNT rows of a tile: token in x, frame, sample and whether each is there at all."""
+    row = first + tl.arange(0, COUNT)
     frame, pixel = row % F, tile * (ROWS // F) + row // F
     sample = pixel // HW
     token = (sample.to(tl.int64) * T + frame) * HW + pixel % HW
@@ -99,9 +99,7 @@ def turn(x, cos, sin, D: tl.constexpr, R: tl.constexpr, ROWS: tl.constexpr):
 
 
 @jit
-def head_weights(
-    qkv_ptr, head, HEADS, C: tl.constexpr, COLS: tl.constexpr, D: tl.constexpr
-):
+def head_weights(qkv_ptr, head, HEADS, C: tl.constexpr, COLS: tl.constexpr, D: tl.constexpr):
     """What one head's q, k and v are made with, each [D, COLS]."""
     c, d = tl.arange(0, COLS), tl.arange(0, D)
     at = qkv_ptr + (head * D + d)[:, None] * C + c[None, :]
@@ -200,9 +198,7 @@ def geometry(
     return ceil_div(b * h * w, ROWS // frames) if x.numel() else 0, constants
 
 
-def scores_table(
-    bias: Tensor | None, heads: int, constants: dict[str, Any], x: Tensor
-) -> Tensor:
+def scores_table(bias: Tensor | None, heads: int, constants: dict[str, Any], x: Tensor) -> Tensor:
     """[heads, G, G] in float32, what is added to the scores of each head's groups."""
     group = constants["G"]
     table = x.new_empty(heads, group, group, dtype=torch.float32)
