@@ -28,6 +28,22 @@ def row_norm(dtype: torch.dtype, c: int, *, op: str, film: bool) -> None:
     backward(y)
 
 
+def temporal_attention(dtype: torch.dtype, c: int, t: int, *, positions: bool) -> None:
+    """Eight heads of 32, turned and biased; ``positions``: frames are added, samples in focus."""
+    x = torch.empty(2, t, 4, 4, c, dtype=dtype, requires_grad=True)
+    weights = (torch.empty(shape, requires_grad=True) for shape in ((c,), (768, c), (c, 256)))
+    y = kernels.temporal_attention(
+        x,
+        *weights,
+        heads=8,
+        angles=torch.zeros(t, 16),
+        bias=torch.empty(8, t, t, requires_grad=True),
+        frames=torch.empty(t, c, requires_grad=True) if positions else None,
+        focus_present=torch.zeros(2, dtype=torch.bool) if positions else None,
+    )
+    backward(y)
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -37,5 +53,16 @@ CASES: dict[str, Callable[[], None]] = {
         ("rms_norm_act", 512, True),
         ("layer_norm_act", 64, False),
         ("layer_norm_act", 512, True),
+    )
+}
+CASES |= {
+    f"temporal_attention C={c} f={t} {name}": partial(
+        temporal_attention, DTYPES[name], c, t, positions=positions
+    )
+    for name, c, t, positions in (
+        ("bf16", 64, 16, False),
+        ("bf16", 128, 16, False),
+        ("bf16", 128, 64, True),
+        ("fp16", 64, 10, True),
     )
 }

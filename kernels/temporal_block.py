@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .dispatch import cast
-from .launch import jit, launch, tl
+from .dispatch import cast, cast_dtype
+from .launch import interpreted, jit, launch, tl
 from .temporal_block_backward import temporal_block_backward
 from .temporal_tile import (
     EPS,
@@ -60,7 +60,6 @@ def _temporal_block_fwd_kernel(
     ROWS: tl.constexpr,
     HAS_FRAMES: tl.constexpr,
     HAS_FOCUS: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """One program per tile of pixels."""
     token, frame, sample, there = places(tl.program_id(0), 0, N, HW, T, F, ROWS, ROWS)
@@ -74,15 +73,15 @@ def _temporal_block_fwd_kernel(
     z = tl.zeros([ROWS, COLS], tl.float32)
     for head in range(HEADS):
         wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
-        q = tl.dot(y, tl.trans(wq), input_precision=PRECISION)
+        q = tl.dot(y, tl.trans(wq))
         q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
-        k = tl.dot(y, tl.trans(wk), input_precision=PRECISION)
+        k = tl.dot(y, tl.trans(wk))
         k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
-        v = tl.dot(y, tl.trans(wv), input_precision=PRECISION).to(x.dtype)
-        p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS, PRECISION)
-        mixed = groups_nn(p.to(x.dtype), v, G, D, ROWS, PRECISION).to(x.dtype)
+        v = tl.dot(y, tl.trans(wv)).to(x.dtype)
+        p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS)
+        mixed = groups_nn(p.to(x.dtype), v, G, D, ROWS).to(x.dtype)
         w = out_weight(out_ptr, head, HEADS, C, COLS, D)
-        z = tl.dot(mixed, tl.trans(w), z, input_precision=PRECISION)
+        z = tl.dot(mixed, tl.trans(w), z)
     # the same places, but not kept in registers over the loop
     token, frame, sample, there = places(tl.program_id(0), zero, N, HW, T, F, ROWS, ROWS)
     mask = there[:, None] & (c < C)[None, :]
@@ -170,10 +169,14 @@ def temporal_block(
 
 
 def block_limit(x: Tensor, qkv_weight: Tensor, heads: int) -> str:
-    """What of the shapes the kernel does not take."""
+    """What of the tensors the kernel does not take."""
     t, c, d = x.shape[1], x.shape[-1], qkv_weight.shape[0] // (3 * heads)
     if c > MAX_COLS:
         return f"{c} channels are more than {MAX_COLS}"
     if t > MAX_FRAMES:
         return f"{t} frames are more than {MAX_FRAMES}"
-    return "" if d in HEAD_DIMS else f"heads of {d} channels are none of {HEAD_DIMS}"
+    if d not in HEAD_DIMS:
+        return f"heads of {d} channels are none of {HEAD_DIMS}"
+    # the interpreter has registers enough, and float32 shows best what is wrong
+    is_wide = cast_dtype(x) == torch.float32 and not interpreted
+    return "float32 takes more registers than there are" if is_wide else ""

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .launch import jit, launch, tl
+from .launch import arch, jit, launch, tl
 from .temporal_tile import (
     EPS,
+    GROUP,
     angles_of,
     block_input,
     geometry,
@@ -30,6 +31,11 @@ from .temporal_tile import (
     turn,
 )
 
+HOPPER = 90
+NARROW = 64
+"""Most columns whose gradient stays in registers over the loop on every GPU from HOPPER on."""
+DEPTH = tl.constexpr(32)
+"""Columns of dq, dk and dv that are multiplied at once."""
 PART = 16
 """Rows whose norm goes back at once: more would take the loop over heads its registers."""
 
@@ -64,6 +70,30 @@ def _norm_backward(
     dx = dx * r[:, None] + tl.load(dz_ptr + at, mask=mask, other=0.0).to(tl.float32)
     tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
     return tl.sum(dy * xhat, axis=0)
+
+
+@jit
+def _project_back(
+    dqkv_ptr,
+    qkv_ptr,
+    token,
+    there,
+    width,
+    C: tl.constexpr,
+    COLS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """dy of a tile, from dq, dk and dv as its program has written them."""
+    c = tl.arange(0, COLS)
+    dy = tl.zeros([ROWS, COLS], tl.float32)
+    for first in range(0, 3 * width, DEPTH):
+        k = first + tl.arange(0, DEPTH)
+        mask = there[:, None] & (k < 3 * width)[None, :]
+        d = tl.load(dqkv_ptr + token[:, None] * (3 * width) + k[None, :], mask=mask, other=0.0)
+        mask = (k < 3 * width)[:, None] & (c < C)[None, :]
+        w = tl.load(qkv_ptr + k[:, None] * C + c[None, :], mask=mask, other=0.0)
+        dy = tl.dot(d, w, dy)
+    return dy
 
 
 @jit
@@ -103,7 +133,7 @@ def _temporal_block_bwd_kernel(
     HAS_FRAMES: tl.constexpr,
     HAS_FOCUS: tl.constexpr,
     PART: tl.constexpr,
-    PRECISION: tl.constexpr,
+    TWO_SWEEPS: tl.constexpr,
 ):
     """One program per tile of pixels."""
     tile = tl.program_id(0)
@@ -120,40 +150,44 @@ def _temporal_block_bwd_kernel(
     dy = tl.zeros([ROWS, COLS], tl.float32)
     for head in range(HEADS):
         wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
-        q = tl.dot(y, tl.trans(wq), input_precision=PRECISION)
+        q = tl.dot(y, tl.trans(wq))
         q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
-        k = tl.dot(y, tl.trans(wk), input_precision=PRECISION)
+        k = tl.dot(y, tl.trans(wk))
         k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
-        v = tl.dot(y, tl.trans(wv), input_precision=PRECISION).to(x.dtype)
-        p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS, PRECISION)
+        v = tl.dot(y, tl.trans(wv)).to(x.dtype)
+        p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS)
         wo = out_weight(out_ptr, head, HEADS, C, COLS, D)
-        do = tl.dot(dz, wo, input_precision=PRECISION).to(x.dtype)
-        dp = groups_nt(do, v, G, D, ROWS, PRECISION)
+        do = tl.dot(dz, wo).to(x.dtype)
+        dp = groups_nt(do, v, G, D, ROWS)
         ds = p * (dp - tl.sum(p * dp, axis=1)[:, None])
         if HAS_BIAS:
             pairs = tl.sum(tl.sum(tl.reshape(ds, [ROWS // F, F, G // F, F]), axis=2), axis=0)
             to = ((tile.to(tl.int64) * HEADS + head) * F + f[:, None]) * F + f[None, :]
             tl.store(dbias_ptr + to, pairs)
         ds, p = (ds * scale).to(x.dtype), p.to(x.dtype)
-        o = groups_nn(p, v, G, D, ROWS, PRECISION).to(x.dtype)
-        dq = turn(groups_nn(ds, k, G, D, ROWS, PRECISION), cos, -sin, D, R, ROWS).to(x.dtype)
-        dk = turn(groups_tn(ds, q, G, D, ROWS, PRECISION), cos, -sin, D, R, ROWS).to(x.dtype)
-        dv = groups_tn(p, do, G, D, ROWS, PRECISION).to(x.dtype)
-        dy = tl.dot(dq, wq, dy, input_precision=PRECISION)
-        dy = tl.dot(dk, wk, dy, input_precision=PRECISION)
-        dy = tl.dot(dv, wv, dy, input_precision=PRECISION)
+        o = groups_nn(p, v, G, D, ROWS).to(x.dtype)
+        dq = turn(groups_nn(ds, k, G, D, ROWS), cos, -sin, D, R, ROWS).to(x.dtype)
+        dk = turn(groups_tn(ds, q, G, D, ROWS), cos, -sin, D, R, ROWS).to(x.dtype)
+        dv = groups_tn(p, do, G, D, ROWS).to(x.dtype)
+        if not TWO_SWEEPS:
+            dy = tl.dot(dq, wq, dy)
+            dy = tl.dot(dk, wk, dy)
+            dy = tl.dot(dv, wv, dy)
         to = token[:, None] * (HEADS * D) + head * D + d[None, :]
         tl.store(o_ptr + to, o, mask=there[:, None])
         to = token[:, None] * (3 * HEADS * D) + head * D + d[None, :]
         tl.store(dqkv_ptr + to, dq, mask=there[:, None])
         tl.store(dqkv_ptr + to + HEADS * D, dk, mask=there[:, None])
         tl.store(dqkv_ptr + to + 2 * HEADS * D, dv, mask=there[:, None])
-    if HAS_FRAMES:
-        to = (tile.to(tl.int64) * F + f[:, None]) * COLS + c[None, :]
-        tl.store(dframes_ptr + to, tl.sum(tl.reshape(dy, [ROWS // F, F, COLS]), axis=0))
     # the same places, but not kept in registers over the loop
     token, _, _, there = places(tile, zero, N, HW, T, F, ROWS, ROWS)
     mask = there[:, None] & (c < C)[None, :]
+    if TWO_SWEEPS:
+        tl.debug_barrier()
+        dy = _project_back(dqkv_ptr, qkv_ptr, token, there, HEADS * D, C, COLS, ROWS)
+    if HAS_FRAMES:
+        to = (tile.to(tl.int64) * F + f[:, None]) * COLS + c[None, :]
+        tl.store(dframes_ptr + to, tl.sum(tl.reshape(dy, [ROWS // F, F, COLS]), axis=0))
     tl.store(dx_ptr + token[:, None] * C + c[None, :], dy.to(dx_ptr.dtype.element_ty), mask=mask)
     tl.debug_barrier()
     dgain = tl.zeros([COLS], tl.float32)
@@ -201,6 +235,7 @@ def temporal_block_backward(
         HAS_FRAMES=frames is not None,
         HAS_FOCUS=focus is not None,
         PART=PART,
+        TWO_SWEEPS=_two_sweeps(constants),
     )
     if bias is not None:
         dbias = dbias.sum(0)[:, :t, :t].to(bias.dtype, memory_format=torch.contiguous_format)
@@ -208,6 +243,14 @@ def temporal_block_backward(
         dframes = dframes.sum(0)[:t, :c].to(frames.dtype, memory_format=torch.contiguous_format)
     dqkv_weight, dout_weight = dqkv.t() @ y.view(tokens, c), dz.view(tokens, c).t() @ o
     return dx, dnorm.sum(0).to(norm_weight.dtype), dqkv_weight, dout_weight, dbias, dframes
+
+
+def _two_sweeps(constants: dict[str, Any]) -> bool:
+    """Whether dy is made after the loop over heads, from memory: in it, registers would spill."""
+    is_narrow, is_short = constants["COLS"] <= NARROW, constants["G"] == GROUP
+    if arch() == HOPPER:
+        return not (is_narrow or is_short)
+    return arch() < HOPPER or not is_narrow
 
 
 @temporal_block_backward.register_fake

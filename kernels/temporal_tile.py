@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .launch import ceil_div, jit, launch, power_of_2, precision, tl
+from .launch import ceil_div, jit, launch, power_of_2, tl
 
 EPS = 1e-5
 ROWS = 64
 """Rows of a tile: what one warp group multiplies at once."""
 GROUP = 16
 """Rows of the smallest matrix product."""
-MAX_COLS, MAX_FRAMES, HEAD_DIMS = 128, ROWS, (16, 32, 64)
+MAX_COLS, MAX_FRAMES, HEAD_DIMS = 128, ROWS, (16, 32)
 
 
 @jit
@@ -34,6 +34,8 @@ def places(tile, first, N, HW, T, F: tl.constexpr, ROWS: tl.constexpr, COUNT: tl
 def standardized(x, mask, eps, C: tl.constexpr):
     """Rows with their mean taken off, over their deviation; and 1 / deviation."""
     x = x.to(tl.float32)
+    x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
+    # again, for the mean of numbers far from zero is rounded
     x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
     r = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
     return x * r[:, None], r
@@ -118,31 +120,31 @@ def out_weight(out_ptr, head, HEADS, C: tl.constexpr, COLS: tl.constexpr, D: tl.
 
 
 @jit
-def groups_nt(a, b, G: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, PRECISION: tl.constexpr):
+def groups_nt(a, b, G: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr):
     """a b^T inside each group: [ROWS, K], [ROWS, K] to [ROWS, G]."""
     if G == ROWS:
-        return tl.dot(a, tl.trans(b), input_precision=PRECISION)
+        return tl.dot(a, tl.trans(b))
     a, b = tl.reshape(a, [ROWS // G, G, K]), tl.reshape(b, [ROWS // G, G, K])
-    s = tl.dot(a, tl.permute(b, (0, 2, 1)), input_precision=PRECISION)
+    s = tl.dot(a, tl.permute(b, (0, 2, 1)))
     return tl.reshape(s, [ROWS, G])
 
 
 @jit
-def groups_nn(p, b, G: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, PRECISION: tl.constexpr):
+def groups_nn(p, b, G: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr):
     """p b inside each group: [ROWS, G], [ROWS, K] to [ROWS, K]."""
     if G == ROWS:
-        return tl.dot(p, b, input_precision=PRECISION)
+        return tl.dot(p, b)
     p, b = tl.reshape(p, [ROWS // G, G, G]), tl.reshape(b, [ROWS // G, G, K])
-    return tl.reshape(tl.dot(p, b, input_precision=PRECISION), [ROWS, K])
+    return tl.reshape(tl.dot(p, b), [ROWS, K])
 
 
 @jit
-def groups_tn(p, b, G: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, PRECISION: tl.constexpr):
+def groups_tn(p, b, G: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr):
     """p^T b inside each group: [ROWS, G], [ROWS, K] to [ROWS, K]."""
     if G == ROWS:
-        return tl.dot(tl.trans(p), b, input_precision=PRECISION)
+        return tl.dot(tl.trans(p), b)
     p, b = tl.reshape(p, [ROWS // G, G, G]), tl.reshape(b, [ROWS // G, G, K])
-    product = tl.dot(tl.permute(p, (0, 2, 1)), b, input_precision=PRECISION)
+    product = tl.dot(tl.permute(p, (0, 2, 1)), b)
     return tl.reshape(product, [ROWS, K])
 
 
@@ -158,11 +160,10 @@ def softmax(
     G: tl.constexpr,
     ROWS: tl.constexpr,
     HAS_FOCUS: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """How each row weighs the rows of its group, [ROWS, G]; one that is ``alone`` only itself."""
     row, col = (tl.arange(0, ROWS) % G)[:, None], tl.arange(0, G)[None, :]
-    s = groups_nt(q, k, G, D, ROWS, PRECISION) * scale
+    s = groups_nt(q, k, G, D, ROWS) * scale
     s += tl.load(table_ptr + (head * G + row) * G + col)
     if HAS_FOCUS:
         s = tl.where(alone[:, None] & (row != col), float("-inf"), s)
@@ -192,8 +193,6 @@ def geometry(
         "F": frames,
         "G": GROUP if frames <= GROUP else ROWS,
         "ROWS": ROWS,
-        # three products of tf32 are as exact as one of float32, on matrix units
-        "PRECISION": "tf32x3" if precision() == "ieee" else precision(),
     }
     return ceil_div(b * h * w, ROWS // frames) if x.numel() else 0, constants
 
