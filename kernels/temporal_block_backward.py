@@ -34,7 +34,7 @@ from .temporal_tile import (
 HOPPER = 90
 NARROW = 64
 """Most columns whose gradient stays in registers over the loop on every GPU from HOPPER on."""
-DEPTH = tl.constexpr(32)
+DEPTH = 32
 """Columns of dq, dk and dv that are multiplied at once."""
 PART = 16
 """Rows whose norm goes back at once: more would take the loop over heads its registers."""
@@ -82,6 +82,7 @@ def _project_back(
     C: tl.constexpr,
     COLS: tl.constexpr,
     ROWS: tl.constexpr,
+    DEPTH: tl.constexpr,
 ):
     """dy of a tile, from dq, dk and dv as its program has written them."""
     c = tl.arange(0, COLS)
@@ -133,6 +134,7 @@ def _temporal_block_bwd_kernel(
     HAS_FRAMES: tl.constexpr,
     HAS_FOCUS: tl.constexpr,
     PART: tl.constexpr,
+    DEPTH: tl.constexpr,
     TWO_SWEEPS: tl.constexpr,
 ):
     """One program per tile of pixels."""
@@ -184,7 +186,7 @@ def _temporal_block_bwd_kernel(
     mask = there[:, None] & (c < C)[None, :]
     if TWO_SWEEPS:
         tl.debug_barrier()
-        dy = _project_back(dqkv_ptr, qkv_ptr, token, there, HEADS * D, C, COLS, ROWS)
+        dy = _project_back(dqkv_ptr, qkv_ptr, token, there, HEADS * D, C, COLS, ROWS, DEPTH)
     if HAS_FRAMES:
         to = (tile.to(tl.int64) * F + f[:, None]) * COLS + c[None, :]
         tl.store(dframes_ptr + to, tl.sum(tl.reshape(dy, [ROWS // F, F, COLS]), axis=0))
@@ -235,6 +237,7 @@ def temporal_block_backward(
         HAS_FRAMES=frames is not None,
         HAS_FOCUS=focus is not None,
         PART=PART,
+        DEPTH=DEPTH,
         TWO_SWEEPS=_two_sweeps(constants),
     )
     if bias is not None:

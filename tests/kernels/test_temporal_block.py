@@ -42,10 +42,10 @@ def shape(request) -> tuple[int, ...]:
     return request.param
 
 
+@pytest.mark.parametrize("shape", [SHAPES["odd"], SHAPES["wide"], SHAPES["longest"]])
 def test_bare_block(shape, dtype):
-    assert_fused(
-        "temporal_attention", dtype, leaf(*shape), *weights(shape[-1], heads=1, d=16), heads=1
-    )
+    args = (leaf(*shape), *weights(shape[-1], heads=1, d=16))
+    assert_fused("temporal_attention", dtype, *args, heads=1)
 
 
 @pytest.mark.parametrize(("d", "rotated"), [(16, 16), (32, 8)], ids=["all turned", "some turned"])
