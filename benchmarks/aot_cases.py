@@ -62,7 +62,7 @@ CASES |= {
     for name, c, t, positions in (
         ("bf16", 64, 16, False),
         ("bf16", 128, 16, False),
-        ("bf16", 128, 64, True),
+        ("bf16", 64, 64, True),
         ("fp16", 64, 10, True),
     )
 }

@@ -15,9 +15,11 @@ from .launch import interpreted, jit, launch, tl
 from .temporal_block_backward import temporal_block_backward
 from .temporal_tile import (
     EPS,
+    GROUP,
     HEAD_DIMS,
     MAX_COLS,
     MAX_FRAMES,
+    NARROW,
     angles_of,
     block_input,
     geometry,
@@ -173,8 +175,9 @@ def block_limit(x: Tensor, qkv_weight: Tensor, heads: int) -> str:
     t, c, d = x.shape[1], x.shape[-1], qkv_weight.shape[0] // (3 * heads)
     if c > MAX_COLS:
         return f"{c} channels are more than {MAX_COLS}"
-    if t > MAX_FRAMES:
-        return f"{t} frames are more than {MAX_FRAMES}"
+    most = MAX_FRAMES if c <= NARROW else GROUP
+    if t > most:
+        return f"{t} frames of {c} channels are more than {most}"
     if d not in HEAD_DIMS:
         return f"heads of {d} channels are none of {HEAD_DIMS}"
     # the interpreter has registers enough, and float32 shows best what is wrong

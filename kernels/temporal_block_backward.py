@@ -15,6 +15,7 @@ from .launch import arch, jit, launch, tl
 from .temporal_tile import (
     EPS,
     GROUP,
+    NARROW,
     angles_of,
     block_input,
     geometry,
@@ -32,8 +33,6 @@ from .temporal_tile import (
 )
 
 HOPPER = 90
-NARROW = 64
-"""Most columns whose gradient stays in registers over the loop on every GPU from HOPPER on."""
 DEPTH = 32
 """Columns of dq, dk and dv that are multiplied at once."""
 PART = 16
@@ -250,10 +249,9 @@ def temporal_block_backward(
 
 def _two_sweeps(constants: dict[str, Any]) -> bool:
     """Whether dy is made after the loop over heads, from memory: in it, registers would spill."""
-    is_narrow, is_short = constants["COLS"] <= NARROW, constants["G"] == GROUP
-    if arch() == HOPPER:
-        return not (is_narrow or is_short)
-    return arch() < HOPPER or not is_narrow
+    if constants["G"] > GROUP or arch() < HOPPER:
+        return True
+    return arch() > HOPPER and constants["COLS"] > NARROW
 
 
 @temporal_block_backward.register_fake

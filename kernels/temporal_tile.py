@@ -17,6 +17,8 @@ ROWS = 64
 """Rows of a tile: what one warp group multiplies at once."""
 GROUP = 16
 """Rows of the smallest matrix product."""
+NARROW = 64
+"""Most channels of which more frames than GROUP fit into registers."""
 MAX_COLS, MAX_FRAMES, HEAD_DIMS = 128, ROWS, (16, 32)
 
 
