@@ -46,6 +46,22 @@ def temporal_core(dtype: torch.dtype, t: int) -> None:
     backward(kernels.temporal_attention(x, torch.empty(256), qkv, out, heads=8, **tables))
 
 
+def temporal_attention(dtype: torch.dtype, c: int, t: int, *, positions: bool) -> None:
+    """Eight heads of 32, turned and biased; ``positions``: frames are added, samples in focus."""
+    x = torch.empty(2, t, 4, 4, c, dtype=dtype, requires_grad=True)
+    weights = (torch.empty(shape, requires_grad=True) for shape in ((c,), (768, c), (c, 256)))
+    y = kernels.temporal_attention(
+        x,
+        *weights,
+        heads=8,
+        angles=torch.zeros(t, 16),
+        bias=torch.empty(8, t, t, requires_grad=True),
+        frames=torch.empty(t, c, requires_grad=True) if positions else None,
+        focus_present=torch.zeros(2, dtype=torch.bool) if positions else None,
+    )
+    backward(y)
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -71,4 +87,16 @@ CASES |= {
 CASES |= {
     f"temporal_core T={t} {name}": partial(temporal_core, DTYPES[name], t)
     for name, t in (("fp32", 16), ("fp16", 16), ("bf16", 10), ("bf16", 16), ("bf16", 64))
+}
+
+CASES |= {
+    f"temporal_attention C={c} f={t} {name}": partial(
+        temporal_attention, DTYPES[name], c, t, positions=positions
+    )
+    for name, c, t, positions in (
+        ("bf16", 64, 16, False),
+        ("bf16", 128, 16, False),
+        ("bf16", 64, 64, True),
+        ("fp16", 64, 10, True),
+    )
 }

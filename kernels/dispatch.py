@@ -64,7 +64,12 @@ def _warn(message: str) -> None:
 
 def cast(x: Tensor) -> Tensor:
     """``x`` in the dtype that autocast gives to matrix products."""
+    return x.to(cast_dtype(x))
+
+
+def cast_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that autocast gives to ``x`` in matrix products."""
     device = x.device.type
     if torch.is_autocast_enabled(device) and x.dtype in FUSED_DTYPES:
-        return x.to(torch.get_autocast_dtype(device))
-    return x
+        return torch.get_autocast_dtype(device)
+    return x.dtype

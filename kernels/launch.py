@@ -7,6 +7,7 @@ from torch import Tensor
 
 __all__ = [
     "accumulator",
+    "arch",
     "available",
     "ceil_div",
     "interpreted",
@@ -66,6 +67,17 @@ def processors(device: torch.device) -> int:
     if device.type != "cuda":
         return INTERPRETED_PROCESSORS
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def arch() -> int:
+    """Compute capability of the NVIDIA GPU that kernels are compiled for: 90 for 9.0; else 0.
+
+    Triton's interpreter is taken for a 9.0.
+    """
+    if triton.knobs.runtime.interpret:
+        return 90
+    target = triton.runtime.driver.active.get_current_target()
+    return int(target.arch) if target.backend == "cuda" else 0
 
 
 def parts_of(tiles: int, samples: int, x: Tensor, *, warps: int = WARPS) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 from .dispatch import cast, fused
 from .layer_norm_act import layer_norm_act
 from .split import split_bmm
+from .temporal_block import block_limit, temporal_block
 from .temporal_core import core_limit, temporal_core
 
 EPS = 1e-5
@@ -84,6 +85,8 @@ def temporal_attention(
     _check(x, *weights, heads, *tables, focus_present)
     limit = core_limit(x, qkv_weight.shape[0] // (3 * heads))
     if fused("temporal_attention", x, *weights, *tables, limit=limit):
+        if not block_limit(x, qkv_weight, heads):
+            return temporal_block(x, *weights, *tables, focus_present, heads=heads)
         y = _normalized(cast(x), norm_weight, frames)
         qkv = F.linear(y, qkv_weight.to(y.dtype))
         o = _core(qkv, heads, angles, bias, focus_present)
