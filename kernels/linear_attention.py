@@ -12,15 +12,14 @@ from einops import rearrange
 from torch import Tensor
 
 from .dispatch import cast, fused
-from .linear_backward import (
-    context_backward,
-    input_backward,
-    key_backward,
-    query_backward,
-)
-from .linear_forward import Context, Sizes, apply_context, find_context, tiles_of
+from .launch import power_of_2, precision
+from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
+from .linear_wide import wide_backward, wide_forward
 
-EPS = 1e-5
+CHANNELS = 128
+"""Above, weights do not fit beside the tokens of a program, and cuBLAS does well."""
+HEAD = 4096
+"""Elements of a head's weights, at most, likewise."""
 
 
 def reference(
@@ -43,13 +42,18 @@ def _sizes(x: Tensor, qkv_weight: Tensor, heads: int) -> Sizes:
     return Sizes(b * t, h * w, c, heads, qkv_weight.shape[0] // (3 * heads))
 
 
-def _folded(
-    x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out_weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _folded(x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out_weight: Tensor) -> Weights:
     """Wq, Wk, Wv with the norm's gain, and Wo, in the dtype of ``x``."""
     folded = (qkv_weight.float() * norm_weight.float()).to(x.dtype)
     wq, wk, wv = folded.chunk(3)
     return wq, wk, wv, out_weight.to(x.dtype)
+
+
+def _wide(sizes: Sizes, dtype: torch.dtype) -> bool:
+    """Whether cuBLAS takes the products. It does in float32 without tensor cores, too."""
+    _, _, c, _, d = sizes
+    fits = c <= CHANNELS and 16 <= d == power_of_2(d) and d * power_of_2(c) <= HEAD
+    return not fits or (dtype == torch.float32 and precision() == "ieee")
 
 
 @torch.library.custom_op("fastvd::linear_attention", mutates_args=())
@@ -60,23 +64,24 @@ def _linear_attention(
     out_weight: Tensor,
     out_bias: Tensor,
     heads: int,
+    wide: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The block, and what its backward starts from: all of ``Context`` but the last."""
     sizes = _sizes(x, qkv_weight, heads)
-    tiles = tiles_of(sizes, x.dtype)
-    wq, wk, wv, wo = _folded(x, norm_weight, qkv_weight, out_weight)
-    context = find_context(x, (wk, wv, wo), sizes, tiles.context)
-    y = apply_context(x, wq, out_bias, context, sizes, tiles.apply)
+    weights = _folded(x, norm_weight, qkv_weight, out_weight)
+    with torch.autocast(x.device.type, enabled=False):
+        if wide:
+            return wide_forward(x, weights, out_bias, sizes), *_kept(x, sizes, wide)
+        tiles = tiles_of(sizes, x.dtype)
+        y, context = fused_forward(x, weights, out_bias, sizes, tiles)
     return y, *context[:-1]
 
 
-@_linear_attention.register_fake
-def _(
-    x: Tensor, _norm: Tensor, qkv_weight: Tensor, _out: Tensor, _bias: Tensor, heads: int
-) -> tuple[Tensor, ...]:
-    frames, n, c, heads, d = _sizes(x, qkv_weight, heads)
+def _kept(x: Tensor, sizes: Sizes, wide: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Memory for what the backward starts from, empty where it starts from x alone."""
+    frames, n, c, heads, d = sizes
+    frames = 0 if wide else frames
     return (
-        torch.empty_like(x),
         x.new_empty(2, frames * n, dtype=torch.float32),
         x.new_empty(2, frames, heads * d, dtype=torch.float32),
         x.new_empty(heads, frames, d, c),
@@ -84,63 +89,62 @@ def _(
     )
 
 
+@_linear_attention.register_fake
+def _(
+    x: Tensor,
+    _norm: Tensor,
+    qkv_weight: Tensor,
+    _out: Tensor,
+    _bias: Tensor,
+    heads: int,
+    wide: bool,
+) -> tuple[Tensor, ...]:
+    return torch.empty_like(x), *_kept(x, _sizes(x, qkv_weight, heads), wide)
+
+
 @torch.library.custom_op("fastvd::linear_attention_backward", mutates_args=())
 def _linear_attention_backward(
-    dy: Tensor,
-    x: Tensor,
-    weights: list[Tensor],
-    saved: list[Tensor],
-    heads: int,
+    dy: Tensor, x: Tensor, weights: list[Tensor], kept: list[Tensor], heads: int, wide: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, norm_weight, qkv_weight, out_weight and out_bias."""
     norm_weight, qkv_weight, out_weight, out_bias = weights
     sizes = _sizes(x, qkv_weight, heads)
-    tiles, (frames, _, c, _, d) = tiles_of(sizes, x.dtype), sizes
-    wq, wk, wv, wo = _folded(x, norm_weight, qkv_weight, out_weight)
+    folded = _folded(x, norm_weight, qkv_weight, out_weight)
     with torch.autocast(x.device.type, enabled=False):
-        flat = saved[-1].view(heads, frames * d, d)
-        scaled = rearrange(wo * d**-0.5, "c (a e) -> a e c", a=heads)
-        output = torch.bmm(flat.to(x.dtype), scaled)
-        context = Context(*saved, output.view(heads, frames, d, c))
-        doutputs, dwq = query_backward(x, dy, wq, context, sizes, tiles.query)
-        found = context_backward(doutputs, wv, wo, context, sizes)
-        dwk = key_backward(x, wk, context, found, sizes, tiles.key)
-        dx = input_backward(x, dy, (wq, wk), context, found, sizes, tiles.input)
-        dwv = torch.bmm(
-            found.context.view_as(flat).mT, context.mixed.view(heads, frames * d, c).float()
-        )
-        doutput = found.output.view(heads, frames * d, c)
-        dwo = torch.bmm(flat.mT, doutput) * d**-0.5
-        # each head's q adds up to one, so dM holds the sum of dy
-        dbias = doutput.sum(dim=(0, 1)) / heads
-    folded = torch.cat([dwq.sum(dim=(0, 1)), dwk.sum(dim=(0, 1)), dwv.view(heads * d, c)])
-    dnorm = (folded * qkv_weight).sum(dim=0)
+        if wide:
+            dx, dqkv, dout, dbias = wide_backward(dy, x, folded, sizes)
+        else:
+            tiles = tiles_of(sizes, x.dtype)
+            dx, dqkv, dout, dbias = fused_backward(dy, x, folded, kept, sizes, tiles)
+        dqkv = dqkv.float()
+        dnorm = (dqkv * qkv_weight).sum(dim=0)
     return (
         dx,
         dnorm.to(norm_weight.dtype),
-        (folded * norm_weight).to(qkv_weight.dtype),
-        rearrange(dwo, "a e c -> c (a e)").to(out_weight.dtype, copy=True).contiguous(),
+        (dqkv * norm_weight).to(qkv_weight.dtype),
+        dout.to(out_weight.dtype).contiguous(),
         dbias.to(out_bias.dtype),
     )
 
 
 @_linear_attention_backward.register_fake
 def _(
-    _dy: Tensor, x: Tensor, weights: list[Tensor], _saved: list[Tensor], _heads: int
+    _dy: Tensor, x: Tensor, weights: list[Tensor], _kept: list[Tensor], *_: Any
 ) -> tuple[Tensor, ...]:
     return torch.empty_like(x), *map(torch.empty_like, weights)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.heads = inputs
+    *tensors, heads, wide = inputs
+    ctx.options = heads, wide
     ctx.save_for_backward(*tensors, *output[1:])
     ctx.mark_non_differentiable(*output[1:])
 
 
 def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     x, *rest = ctx.saved_tensors
-    gradients = _linear_attention_backward(dy.contiguous(), x, rest[:4], rest[4:], ctx.heads)
-    return *gradients, None
+    gradients = _linear_attention_backward(dy.contiguous(), x, rest[:4], rest[4:], *ctx.options)
+    return *gradients, None, None
 
 
 _linear_attention.register_autograd(_gradients, setup_context=_save)
@@ -159,7 +163,8 @@ def linear_attention(
     weights = (norm_weight, qkv_weight, *out)
     if fused("linear_attention", x, *weights, limit=_limit(x, qkv_weight, heads)):
         x = cast(x).contiguous()
-        y: Tensor = _linear_attention(x, *(w.contiguous() for w in weights), heads)[0]
+        wide = _wide(_sizes(x, qkv_weight, heads), x.dtype)
+        y: Tensor = _linear_attention(x, *(w.contiguous() for w in weights), heads, wide)[0]
         return y
     return _eager(x, norm_weight, qkv_weight, out, heads)
 
@@ -187,9 +192,7 @@ def _check(
 def _limit(x: Tensor, qkv_weight: Tensor, heads: int) -> str:
     """What of the shapes the kernels do not take."""
     _, n, c, _, d = _sizes(x, qkv_weight, heads)
-    if d < 16 or d & (d - 1):
-        return f"heads of {d} channels, not 16 or a higher power of 2"
-    return "" if n and c else "an empty frame"
+    return "" if n and c and d else "an empty frame"
 
 
 def _eager(

@@ -7,37 +7,15 @@ sum over the tokens that softmax asks for is ``delta = sum_D(dcontext * context)
 frame ``dWv = dcontext^T G``, ``dWo = dM^T context / sqrt(D)``. All of q, k, p are made again.
 """
 
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
-
-from .launch import ceil_div, jit, launch, power_of_2, precision, tl
+from .launch import jit, tl
 from .linear_forward import (
-    Context,
-    Sizes,
-    Tiles,
     head_softmax,
     load_cols,
     load_heads,
     load_normed,
     load_rows,
-    parts_of,
     store_rows,
 )
-
-
-class Gradients(NamedTuple):
-    """What the tokens hand to the weights and to the second sweep."""
-
-    output: Tensor
-    """dM, float32 [heads, frames, D, C]"""
-    context: Tensor
-    """float32 [heads, frames, D, D]"""
-    delta: Tensor
-    """float32 [frames, heads * D]"""
-    mixed: Tensor
-    """dG [heads, frames, D, C]"""
 
 
 @jit
@@ -209,7 +187,7 @@ def _input_bwd_kernel(
     frame = (tl.program_id(0) // tiles).to(tl.int64)
     l = (tl.program_id(0) % tiles) * TOKENS + tl.arange(0, TOKENS)
     dout = load_rows(dout_ptr, frame * n, l, n, C, CP)
-    xhat, _ = load_normed(x_ptr, rows_ptr, frame * n, rows, l, n, C, CP)
+    xhat, rstd = load_normed(x_ptr, rows_ptr, frame * n, rows, l, n, C, CP)
     xhat = xhat.to(dout.dtype)
     dxhat = tl.zeros([TOKENS, CP], tl.float32)
     for first in range(0, HD, COLS):
@@ -221,6 +199,8 @@ def _input_bwd_kernel(
         ds = tl.dot(dout, tl.trans(output), input_precision=PRECISION)
         dq = head_softmax_bwd(s, ds, D, TOKENS, COLS).to(dout.dtype)
         dxhat = tl.dot(dq, wq, dxhat, input_precision=PRECISION)
+    for first in range(0, HD, COLS):
+        d = first + tl.arange(0, COLS)
         wk = load_cols(wk_ptr, d, HD, C, CP)
         dmixed = load_heads(dmixed_ptr, d, frame, frames, HD, D, C, CP)
         top = tl.load(cols_ptr + frame * HD + d, mask=d < HD, other=0.0)
@@ -231,100 +211,11 @@ def _input_bwd_kernel(
         # tokens behind the last are not in the sum that total is
         p = tl.where((l < n)[:, None], p, 0.0)
         dp = tl.dot(xhat, tl.trans(dmixed), input_precision=PRECISION)
-        dk = (p * (dp - delta[None, :])).to(dout.dtype)
+        dk = (p * (dp - delta[None, :])).to(xhat.dtype)
         dxhat = tl.dot(dk, wk, dxhat, input_precision=PRECISION)
-        dxhat = tl.dot(p.to(dout.dtype), dmixed, dxhat, input_precision=PRECISION)
-    xhat, rstd = load_normed(x_ptr, rows_ptr, frame * n, rows, l, n, C, CP)
-    along = tl.sum(dxhat * xhat, axis=1) / C
-    dx = dxhat - (tl.sum(dxhat, axis=1) / C)[:, None] - xhat * along[:, None]
-    dx = dx * rstd[:, None] + load_rows(dout_ptr, frame * n, l, n, C, CP).to(tl.float32)
-    store_rows(dx_ptr, dx, frame * n, l, n, C, CP)
-
-
-def query_backward(
-    x: Tensor, dout: Tensor, wq: Tensor, context: Context, sizes: Sizes, tiles: Tiles
-) -> tuple[Tensor, Tensor]:
-    """Shares of dM and dWq, float32 [frames, parts, heads * D, C]."""
-    frames, n, c, heads, d = sizes
-    wide = heads * d
-    groups = ceil_div(wide, tiles.cols)
-    parts = parts_of(ceil_div(n, tiles.tokens), frames * groups, x.device)
-    doutputs, dwq = (x.new_empty(frames, parts, wide, c, dtype=torch.float32) for _ in range(2))
-    launch(
-        _query_bwd_kernel,
-        frames * parts * groups,
-        *(x, dout, context.rows, wq, context.output, doutputs, dwq),
-        *(frames, n, frames * n, parts),
-        **_blocks(sizes, tiles),
-    )
-    return doutputs, dwq
-
-
-def context_backward(
-    doutputs: Tensor, wv: Tensor, wo: Tensor, context: Context, sizes: Sizes
-) -> Gradients:
-    """What lies between the sweeps."""
-    frames, _, c, heads, d = sizes
-    found = Gradients(
-        output=doutputs.new_empty(heads, frames, d, c),
-        context=doutputs.new_empty(heads, frames, d, d),
-        delta=doutputs.new_empty(frames, heads * d),
-        mixed=wv.new_empty(heads, frames, d, c),
-    )
-    launch(
-        _context_bwd_kernel,
-        frames * heads,
-        *(doutputs, context.context, wv, wo, *found, frames, doutputs.shape[1], d**-0.5),
-        **{"HEADS": heads, "D": d, "C": c, "CP": max(16, power_of_2(c))},
-        PRECISION=precision(),
-    )
-    return found
-
-
-def key_backward(
-    x: Tensor, wk: Tensor, context: Context, found: Gradients, sizes: Sizes, tiles: Tiles
-) -> Tensor:
-    """Shares of dWk, float32 [frames, parts, heads * D, C]."""
-    frames, n, c, heads, d = sizes
-    groups = ceil_div(heads * d, tiles.cols)
-    parts = parts_of(ceil_div(n, tiles.tokens), frames * groups, x.device)
-    dwk = x.new_empty(frames, parts, heads * d, c, dtype=torch.float32)
-    launch(
-        _key_bwd_kernel,
-        frames * parts * groups,
-        *(x, context.rows, wk, found.mixed, context.cols, found.delta, dwk),
-        *(frames, n, frames * n, parts),
-        **_blocks(sizes, tiles),
-    )
-    return dwk
-
-
-def input_backward(
-    x: Tensor,
-    dout: Tensor,
-    weights: tuple[Tensor, Tensor],
-    context: Context,
-    found: Gradients,
-    sizes: Sizes,
-    tiles: Tiles,
-) -> Tensor:
-    """dx; weights: Wq and Wk."""
-    wq, wk = weights
-    dx = torch.empty_like(x)
-    launch(
-        _input_bwd_kernel,
-        sizes.frames * ceil_div(sizes.n, tiles.tokens),
-        *(x, dout, context.rows, wq, context.output, wk, found.mixed, context.cols, found.delta),
-        *(dx, sizes.frames, sizes.n, sizes.frames * sizes.n),
-        **_blocks(sizes, tiles),
-    )
-    return dx
-
-
-def _blocks(sizes: Sizes, tiles: Tiles) -> dict[str, object]:
-    """Constants of a kernel over tokens."""
-    return {
-        **{"HD": sizes.heads * sizes.d, "D": sizes.d, "C": sizes.c},
-        **{"CP": max(16, power_of_2(sizes.c)), "TOKENS": tiles.tokens, "COLS": tiles.cols},
-        **{"PRECISION": precision(), "warps": tiles.warps},
-    }
+        dxhat = tl.dot(p.to(xhat.dtype), dmixed, dxhat, input_precision=PRECISION)
+    # one sum each, before xhat is wide again: fewer registers
+    mean = tl.sum(dxhat, axis=1) / C
+    along = tl.sum(dxhat * xhat.to(tl.float32), axis=1) / C
+    dx = (dxhat - mean[:, None] - xhat.to(tl.float32) * along[:, None]) * rstd[:, None]
+    store_rows(dx_ptr, dx + dout.to(tl.float32), frame * n, l, n, C, CP)

@@ -6,71 +6,7 @@ With ``xhat`` the normed x, whose gain is folded into the weights, and a frame's
 made: the first sweep over x gives G, the second the output.
 """
 
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
-
-from .launch import ceil_div, jit, launch, power_of_2, precision, processors, tl
-
-EPS = 1e-5
-PROGRAMS = 2
-"""Programs for each processor that a sweep is cut into, where it has fewer frames."""
-
-
-class Tiles(NamedTuple):
-    """What a program holds: tokens, columns of q and k, and warps to do it."""
-
-    tokens: int
-    cols: int
-    warps: int
-
-
-class Sizes(NamedTuple):
-    """Sizes of one call."""
-
-    frames: int
-    n: int
-    c: int
-    heads: int
-    d: int
-
-
-class Kernels(NamedTuple):
-    """Tiles of each kernel over tokens."""
-
-    context: Tiles
-    apply: Tiles
-    query: Tiles
-    key: Tiles
-    input: Tiles
-
-
-def tiles_of(sizes: Sizes, dtype: torch.dtype) -> Kernels:
-    """Tiles that fit."""
-    two = max(sizes.d, 64)
-    return Kernels(
-        context=Tiles(64, max(sizes.d, 128), 8),
-        apply=Tiles(128, two, 8),
-        query=Tiles(64, two, 8),
-        key=Tiles(64, max(sizes.d, 64), 8),
-        input=Tiles(64, two, 4),
-    )
-
-
-class Context(NamedTuple):
-    """What the first sweep finds of each frame, and what the backward starts from."""
-
-    rows: Tensor
-    """Mean and 1 / std of each token, float32 [2, frames * n]."""
-    cols: Tensor
-    """Largest k of each column, and the sum of exp(k - largest), float32 [2, frames, heads * D]."""
-    mixed: Tensor
-    """G: what each column of k sees of xhat, [heads, frames, D, C]."""
-    context: Tensor
-    """float32 [heads, frames, D, D]"""
-    output: Tensor
-    """M, as mixed."""
+from .launch import jit, tl
 
 
 @jit
@@ -142,6 +78,7 @@ def _context_fwd_kernel(
     parts,
     eps,
     HD: tl.constexpr,
+    D: tl.constexpr,  # noqa: ARG001
     C: tl.constexpr,
     CP: tl.constexpr,
     TOKENS: tl.constexpr,
@@ -275,58 +212,3 @@ def _apply_fwd_kernel(
     out += tl.load(bias_ptr + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     out += load_rows(x_ptr, frame * n, l, n, C, CP).to(tl.float32)
     store_rows(out_ptr, out, frame * n, l, n, C, CP)
-
-
-def parts_of(tiles: int, samples: int, device: torch.device) -> int:
-    """How many programs share the tiles of a frame's columns."""
-    return max(1, min(tiles, PROGRAMS * processors(device) // max(1, samples)))
-
-
-def find_context(x: Tensor, weights: tuple[Tensor, ...], sizes: Sizes, tiles: Tiles) -> Context:
-    """First sweep. weights: Wk, Wv [heads * D, C] with the gain, Wo [C, heads * D]."""
-    frames, n, c, heads, d = sizes
-    wk, wv, wo = weights
-    wide, cp = heads * d, max(16, power_of_2(c))
-    groups = ceil_div(wide, tiles.cols)
-    parts = parts_of(ceil_div(n, tiles.tokens), frames * groups, x.device)
-    rows = x.new_empty(2, frames * n, dtype=torch.float32)
-    part_cols = x.new_empty(2, frames * parts, wide, dtype=torch.float32)
-    mixes = x.new_empty(frames * parts, wide, c, dtype=torch.float32)
-    launch(
-        _context_fwd_kernel,
-        frames * parts * groups,
-        *(x, wk, rows, part_cols, mixes, frames, n, frames * n, parts, EPS),
-        **{"HD": wide, "C": c, "CP": cp, "TOKENS": tiles.tokens, "COLS": tiles.cols},
-        PRECISION=precision(),
-        warps=tiles.warps,
-    )
-    cols = x.new_empty(2, frames, wide, dtype=torch.float32)
-    context = x.new_empty(heads, frames, d, d, dtype=torch.float32)
-    mixed, output = (x.new_empty(heads, frames, d, c) for _ in range(2))
-    found = Context(rows, cols, mixed, context, output)
-    launch(
-        _output_fwd_kernel,
-        frames * heads,
-        *(part_cols, mixes, wv, wo, *found[1:], frames, parts, d**-0.5),
-        **{"HEADS": heads, "D": d, "C": c, "CP": cp},
-        PRECISION=precision(),
-    )
-    return found
-
-
-def apply_context(
-    x: Tensor, wq: Tensor, bias: Tensor, context: Context, sizes: Sizes, tiles: Tiles
-) -> Tensor:
-    """Second sweep."""
-    frames, n, c, heads, d = sizes
-    out = torch.empty_like(x)
-    launch(
-        _apply_fwd_kernel,
-        frames * ceil_div(n, tiles.tokens),
-        *(x, context.rows, wq, context.output, bias, out, frames, n, frames * n),
-        **{"HD": heads * d, "D": d, "C": c, "CP": max(16, power_of_2(c))},
-        **{"TOKENS": tiles.tokens, "COLS": tiles.cols},
-        PRECISION=precision(),
-        warps=tiles.warps,
-    )
-    return out
