@@ -16,6 +16,7 @@ __all__ = [
     "power_of_2",
     "precision",
     "tl",
+    "wide_products",
 ]
 
 try:
@@ -66,6 +67,13 @@ def processors(device: torch.device) -> int:
     if device.type != "cuda":
         return INTERPRETED_PROCESSORS
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def wide_products() -> bool:
+    """Whether the GPU multiplies 64 rows and more at once, as those since Hopper do."""
+    if triton.knobs.runtime.interpret:
+        return True
+    return bool(triton.runtime.driver.active.get_current_target().arch >= 90)
 
 
 def parts_of(tiles: int, samples: int, x: Tensor) -> int:

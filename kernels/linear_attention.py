@@ -51,8 +51,9 @@ def _folded(x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out_weight: Tens
 
 def _wide(sizes: Sizes, dtype: torch.dtype) -> bool:
     """Whether cuBLAS takes the products. It does in float32 without tensor cores, too."""
-    _, _, c, _, d = sizes
+    frames, n, c, heads, d = sizes
     fits = c <= CHANNELS and 16 <= d == power_of_2(d) and d * power_of_2(c) <= HEAD
+    fits = fits and max(n, frames * heads * d) * c < 1 << 31
     return not fits or (dtype == torch.float32 and precision() == "ieee")
 
 
@@ -82,7 +83,7 @@ def _kept(x: Tensor, sizes: Sizes, wide: bool) -> tuple[Tensor, Tensor, Tensor, 
     frames, n, c, heads, d = sizes
     frames = 0 if wide else frames
     return (
-        x.new_empty(2, frames * n, dtype=torch.float32),
+        x.new_empty(3, frames * n, dtype=torch.float32),
         x.new_empty(2, frames, heads * d, dtype=torch.float32),
         x.new_empty(heads, frames, d, c),
         x.new_empty(heads, frames, d, d, dtype=torch.float32),

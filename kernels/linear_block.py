@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from .launch import ceil_div, launch, power_of_2, precision, processors
+from .launch import ceil_div, launch, power_of_2, precision, processors, wide_products
 from .linear_backward import (
     _context_bwd_kernel,
     _input_bwd_kernel,
@@ -77,12 +77,16 @@ class Kernels(NamedTuple):
 def tiles_of(sizes: Sizes, dtype: torch.dtype) -> Kernels:
     """Tiles that leave registers to spare, and run two programs or more on a processor."""
     narrow, d, two = sizes.c <= 64, sizes.d, max(sizes.d, 64)
+    small = Tiles(32, d, 4)
     if dtype == torch.float32:
-        small = Tiles(32, d, 4)
         return Kernels(small, small, small, small, small)
+    context = Tiles(64, 128, 8) if narrow else Tiles(64, two, 4)
+    apply = Tiles(64, two, 4)
+    if not wide_products():
+        return Kernels(context, apply, query=Tiles(64, d, 4), key=small, input=small)
     return Kernels(
-        context=Tiles(64, 128, 8) if narrow else Tiles(64, two, 4),
-        apply=Tiles(64, two, 4),
+        context,
+        apply,
         query=Tiles(64, two, 4 if narrow else 8),
         key=Tiles(64, two, 4),
         input=Tiles(64, d, 4),
@@ -93,7 +97,7 @@ class Context(NamedTuple):
     """What the first sweep finds of each frame, and what the backward starts from."""
 
     rows: Tensor
-    """Mean and 1 / std of each token, float32 [2, frames * n]."""
+    """Mean, mean of what that leaves, and 1 / std of each token, float32 [3, frames * n]."""
     cols: Tensor
     """Largest k of each column, and the sum of exp(k - largest), float32 [2, frames, heads * D]."""
     mixed: Tensor
@@ -137,7 +141,7 @@ def _find_context(x: Tensor, weights: Weights, sizes: Sizes, tiles: Tiles) -> Co
     frames, n, c, heads, d = sizes
     _, wk, wv, wo = weights
     parts, programs = sizes.programs(tiles, x.device)
-    rows = x.new_empty(2, frames * n, dtype=torch.float32)
+    rows = x.new_empty(3, frames * n, dtype=torch.float32)
     part_cols = x.new_empty(2, frames * parts, heads * d, dtype=torch.float32)
     part_mixed = x.new_empty(frames * parts, heads * d, c, dtype=torch.float32)
     launch(

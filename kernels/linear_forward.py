@@ -14,7 +14,7 @@ def load_rows(x_ptr, row, l, n, C: tl.constexpr, CP: tl.constexpr):
     """Rows of tokens ``l`` of a frame that starts at ``row``; zero behind the last."""
     c = tl.arange(0, CP)
     mask = (l < n)[:, None] & (c < C)[None, :]
-    return tl.load(x_ptr + (row + l)[:, None] * C + c[None, :], mask=mask, other=0.0)
+    return tl.load(x_ptr + row * C + (l[:, None] * C + c[None, :]), mask=mask, other=0.0)
 
 
 @jit
@@ -22,7 +22,8 @@ def store_rows(x_ptr, x, row, l, n, C: tl.constexpr, CP: tl.constexpr):
     """The inverse of ``load_rows``."""
     c = tl.arange(0, CP)
     mask = (l < n)[:, None] & (c < C)[None, :]
-    tl.store(x_ptr + (row + l)[:, None] * C + c[None, :], x.to(x_ptr.dtype.element_ty), mask=mask)
+    to = x_ptr + row * C + (l[:, None] * C + c[None, :])
+    tl.store(to, x.to(x_ptr.dtype.element_ty), mask=mask)
 
 
 @jit
@@ -35,13 +36,20 @@ def load_cols(w_ptr, d, HD: tl.constexpr, C: tl.constexpr, CP: tl.constexpr):
 
 @jit
 def load_heads(
-    w_ptr, d, frame, frames, HD: tl.constexpr, D: tl.constexpr, C: tl.constexpr, CP: tl.constexpr
+    w_ptr,
+    d,
+    frame,
+    frames,
+    HD: tl.constexpr,
+    D: tl.constexpr,
+    C: tl.constexpr,
+    CP: tl.constexpr,
 ):
     """Columns ``d`` of a frame of a tensor [heads, frames, D, C]."""
     c = tl.arange(0, CP)
     mask = (d < HD)[:, None] & (c < C)[None, :]
-    row = (d // D * frames + frame) * D + d % D
-    return tl.load(w_ptr + row[:, None] * C + c[None, :], mask=mask, other=0.0)
+    row = d // D * frames * D + d % D
+    return tl.load(w_ptr + frame * D * C + (row[:, None] * C + c[None, :]), mask=mask, other=0.0)
 
 
 @jit
@@ -49,8 +57,10 @@ def load_normed(x_ptr, rows_ptr, row, rows, l, n, C: tl.constexpr, CP: tl.conste
     """xhat in float32, from statistics that the forward left, and rstd."""
     x = load_rows(x_ptr, row, l, n, C, CP).to(tl.float32)
     mean = tl.load(rows_ptr + row + l, mask=l < n, other=0.0)
-    rstd = tl.load(rows_ptr + rows + row + l, mask=l < n, other=0.0)
-    xhat = (x - mean[:, None]) * rstd[:, None]
+    rest = tl.load(rows_ptr + (rows + row) + l, mask=l < n, other=0.0)
+    rstd = tl.load(rows_ptr + (2 * rows + row) + l, mask=l < n, other=0.0)
+    # a large mean is known to few digits
+    xhat = ((x - mean[:, None]) - rest[:, None]) * rstd[:, None]
     if C < CP:
         xhat = tl.where((tl.arange(0, CP) < C)[None, :], xhat, 0.0)
     return xhat, rstd
@@ -102,11 +112,17 @@ def _context_fwd_kernel(
         x -= mean[:, None]
         if C < CP:
             x = tl.where((tl.arange(0, CP) < C)[None, :], x, 0.0)
+        # a large mean is known to few digits
+        rest = tl.sum(x, axis=1) / C
+        x -= rest[:, None]
+        if C < CP:
+            x = tl.where((tl.arange(0, CP) < C)[None, :], x, 0.0)
         rstd = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
         stored = (l < n) & (group == 0)
         to = rows_ptr + frame * n + l
         tl.store(to, mean, mask=stored)
-        tl.store(to + rows, rstd, mask=stored)
+        tl.store(to + rows, rest, mask=stored)
+        tl.store(to + 2 * rows, rstd, mask=stored)
         xhat = (x * rstd[:, None]).to(x_ptr.dtype.element_ty)
         k = tl.dot(wk, tl.trans(xhat), input_precision=PRECISION)
         k = tl.where((l < n)[None, :], k, float("-inf"))
