@@ -116,7 +116,7 @@ def test_large_scores_stay_finite(small, dtype):
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:All-NaN slice")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_spreads_over_its_frame(small, value):
     args, options = block(small, 1, 16)
