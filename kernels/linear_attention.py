@@ -12,14 +12,12 @@ from einops import rearrange
 from torch import Tensor
 
 from .dispatch import cast, fused
-from .launch import power_of_2, precision
+from .launch import precision
 from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
 from .linear_wide import wide_backward, wide_forward
 
 CHANNELS = 128
 """Above, weights do not fit beside the tokens of a program, and cuBLAS does well."""
-HEAD = 4096
-"""Elements of a head's weights, at most, likewise."""
 
 
 def reference(
@@ -52,8 +50,8 @@ def _folded(x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out_weight: Tens
 def _wide(sizes: Sizes, dtype: torch.dtype) -> bool:
     """Whether cuBLAS takes the products. It does in float32 without tensor cores, too."""
     frames, n, c, heads, d = sizes
-    fits = c <= CHANNELS and 16 <= d == power_of_2(d) and d * power_of_2(c) <= HEAD
-    fits = fits and max(n, frames * heads * d) * c < 1 << 31
+    fits = (c <= CHANNELS and d in (16, 32)) or (c <= CHANNELS // 2 and d == 64)
+    fits = fits and n * c < 1 << 31 and frames * heads * d * c < 1 << 31
     return not fits or (dtype == torch.float32 and precision() == "ieee")
 
 

@@ -79,7 +79,7 @@ def tiles_of(sizes: Sizes, dtype: torch.dtype) -> Kernels:
     narrow, d, two = sizes.c <= 64, sizes.d, max(sizes.d, 64)
     small = Tiles(32, d, 4)
     if dtype == torch.float32:
-        return Kernels(small, small, small, small, small)
+        return Kernels(small, small, query=Tiles(32, d, 8), key=small, input=small)
     context = Tiles(64, 128, 8) if narrow else Tiles(64, two, 4)
     apply = Tiles(64, two, 4)
     if not wide_products():

@@ -211,6 +211,16 @@ def test_full_graph(small):
     assert all(map(torch.equal, *results))
 
 
+def test_full_graph_of_changing_sizes(small):
+    compiled = torch.compile(
+        kernels.linear_attention, fullgraph=True, dynamic=True, backend="aot_eager"
+    )
+    for size in (3, 4):
+        args, options = block((1, size, size, 5, small[-1]), 1, 16)
+        args, options = [a.float() for a in args], as_float(options)
+        assert torch.equal(compiled(*args, **options), kernels.linear_attention(*args, **options))
+
+
 @pytest.mark.parametrize("path", ["fused", "eager"])
 def test_wrong_shapes_are_named(path):
     args, options = block((1, 1, 2, 2, 24), 2, 16)
