@@ -62,6 +62,17 @@ def temporal_attention(dtype: torch.dtype, c: int, t: int, *, positions: bool) -
     backward(y)
 
 
+def linear_attention(dtype: torch.dtype, c: int) -> None:
+    """8 heads of 32; float32 with tensor cores, without them no kernel takes it."""
+    x = torch.empty(2, 4, 32, 32, c, dtype=dtype, requires_grad=True)
+    norm, qkv = torch.empty(c, requires_grad=True), torch.empty(768, c, requires_grad=True)
+    out = (torch.empty(c, 256, requires_grad=True), torch.empty(c, requires_grad=True))
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    backward(kernels.linear_attention(x, norm, qkv, out=out, heads=8))
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -99,4 +110,10 @@ CASES |= {
         ("bf16", 64, 64, True),
         ("fp16", 64, 10, True),
     )
+}
+
+CASES |= {
+    f"linear_attention C={c} {name}": partial(linear_attention, DTYPES[name], c)
+    for name, widths in {"fp32": (64, 128), "fp16": (64,), "bf16": (64, 128)}.items()
+    for c in widths
 }

@@ -16,6 +16,7 @@ __all__ = [
     "parts_of",
     "power_of_2",
     "precision",
+    "processors",
     "tl",
 ]
 

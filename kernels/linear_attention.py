@@ -4,12 +4,20 @@
 ``out = x + bias + sum over heads of (q (k^T v)) Wo``. LN has a gain and no bias.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-EPS = 1e-5
+from .dispatch import cast, fused
+from .launch import precision
+from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
+from .linear_wide import wide_backward, wide_forward
+
+CHANNELS = 128
+"""Above, weights do not fit beside the tokens of a program, and cuBLAS does well."""
 
 
 def reference(
@@ -27,16 +35,169 @@ def reference(
     return x + F.linear(mixed, *out)
 
 
+def _sizes(x: Tensor, qkv_weight: Tensor, heads: int) -> Sizes:
+    b, t, h, w, c = x.shape
+    return Sizes(b * t, h * w, c, heads, qkv_weight.shape[0] // (3 * heads))
+
+
+def _folded(x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out_weight: Tensor) -> Weights:
+    """Wq, Wk, Wv with the norm's gain, and Wo, in the dtype of ``x``."""
+    folded = (qkv_weight.float() * norm_weight.float()).to(x.dtype)
+    wq, wk, wv = folded.chunk(3)
+    return wq, wk, wv, out_weight.to(x.dtype)
+
+
+def _wide(sizes: Sizes, dtype: torch.dtype) -> bool:
+    """Whether cuBLAS takes the products. It does in float32 without tensor cores, too."""
+    frames, n, c, heads, d = sizes
+    fits = (c <= CHANNELS and d in (16, 32)) or (c <= CHANNELS // 2 and d == 64)
+    fits = fits and n * c < 1 << 31 and frames * heads * d * c < 1 << 31
+    return not fits or (dtype == torch.float32 and precision() == "ieee")
+
+
+@torch.library.custom_op("fastvd::linear_attention", mutates_args=())
+def _linear_attention(
+    x: Tensor,
+    norm_weight: Tensor,
+    qkv_weight: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    heads: int,
+    wide: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The block, and what its backward starts from: all of ``Context`` but the last."""
+    sizes = _sizes(x, qkv_weight, heads)
+    weights = _folded(x, norm_weight, qkv_weight, out_weight)
+    with torch.autocast(x.device.type, enabled=False):
+        if wide:
+            return wide_forward(x, weights, out_bias, sizes), *_kept(x, sizes, wide)
+        tiles = tiles_of(sizes, x.dtype)
+        y, context = fused_forward(x, weights, out_bias, sizes, tiles)
+    return y, *context[:-1]
+
+
+def _kept(x: Tensor, sizes: Sizes, wide: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Memory for what the backward starts from, empty where it starts from x alone."""
+    frames, n, c, heads, d = sizes
+    frames = 0 if wide else frames
+    return (
+        x.new_empty(3, frames * n, dtype=torch.float32),
+        x.new_empty(2, frames, heads * d, dtype=torch.float32),
+        x.new_empty(heads, frames, d, c),
+        x.new_empty(heads, frames, d, d, dtype=torch.float32),
+    )
+
+
+@_linear_attention.register_fake
+def _(
+    x: Tensor,
+    _norm: Tensor,
+    qkv_weight: Tensor,
+    _out: Tensor,
+    _bias: Tensor,
+    heads: int,
+    wide: bool,
+) -> tuple[Tensor, ...]:
+    return torch.empty_like(x), *_kept(x, _sizes(x, qkv_weight, heads), wide)
+
+
+@torch.library.custom_op("fastvd::linear_attention_backward", mutates_args=())
+def _linear_attention_backward(
+    dy: Tensor, x: Tensor, weights: list[Tensor], kept: list[Tensor], heads: int, wide: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, norm_weight, qkv_weight, out_weight and out_bias."""
+    norm_weight, qkv_weight, out_weight, out_bias = weights
+    sizes = _sizes(x, qkv_weight, heads)
+    folded = _folded(x, norm_weight, qkv_weight, out_weight)
+    with torch.autocast(x.device.type, enabled=False):
+        if wide:
+            dx, dqkv, dout, dbias = wide_backward(dy, x, folded, sizes)
+        else:
+            tiles = tiles_of(sizes, x.dtype)
+            dx, dqkv, dout, dbias = fused_backward(dy, x, folded, kept, sizes, tiles)
+        dqkv = dqkv.float()
+        dnorm = (dqkv * qkv_weight).sum(dim=0)
+    return (
+        dx,
+        dnorm.to(norm_weight.dtype),
+        (dqkv * norm_weight).to(qkv_weight.dtype),
+        dout.to(out_weight.dtype).contiguous(),
+        dbias.to(out_bias.dtype),
+    )
+
+
+@_linear_attention_backward.register_fake
+def _(
+    _dy: Tensor, x: Tensor, weights: list[Tensor], _kept: list[Tensor], *_: Any
+) -> tuple[Tensor, ...]:
+    return torch.empty_like(x), *map(torch.empty_like, weights)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, heads, wide = inputs
+    ctx.options = heads, wide
+    ctx.save_for_backward(*tensors, *output[1:])
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    x, *rest = ctx.saved_tensors
+    gradients = _linear_attention_backward(dy.contiguous(), x, rest[:4], rest[4:], *ctx.options)
+    return *gradients, None, None
+
+
+_linear_attention.register_autograd(_gradients, setup_context=_save)
+
+
 def linear_attention(
     x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, *, out: tuple[Tensor, Tensor], heads: int
 ) -> Tensor:
     """Add linear attention over the positions of each frame to ``x``.
 
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out: weight
-    [C, heads * D] and bias [C]. Differentiable in all.
+    [C, heads * D] and bias [C]. Differentiable in all. Raises ValueError where shapes, devices or
+    dtypes do not go together.
     """
-    if qkv_weight.shape[0] % (3 * heads):
-        raise ValueError(f"3 * {heads} heads must divide the rows, got {qkv_weight.shape[0]}")
+    _check(x, norm_weight, qkv_weight, out, heads)
+    weights = (norm_weight, qkv_weight, *out)
+    if fused("linear_attention", x, *weights, limit=_limit(x, qkv_weight, heads)):
+        x = cast(x).contiguous()
+        wide = _wide(_sizes(x, qkv_weight, heads), x.dtype)
+        y: Tensor = _linear_attention(x, *(w.contiguous() for w in weights), heads, wide)[0]
+        return y
+    return _eager(x, norm_weight, qkv_weight, out, heads)
+
+
+def _check(
+    x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out: tuple[Tensor, Tensor], heads: int
+) -> None:
+    if x.ndim != 5:
+        raise ValueError(f"linear_attention takes x [B, T, H, W, C], got {list(x.shape)}")
+    if heads < 1:
+        raise ValueError(f"linear_attention takes one head or more, got {heads}")
+    rows, c = len(qkv_weight), x.shape[-1]
+    if rows % (3 * heads):
+        raise ValueError(f"3 * {heads} heads must divide the rows, got {rows}")
+    for name, tensor, shape in (
+        ("norm_weight", norm_weight, [c]),
+        ("qkv_weight", qkv_weight, [rows, c]),
+        ("out weight", out[0], [c, rows // 3]),
+        ("out bias", out[1], [c]),
+    ):
+        if list(tensor.shape) != shape:
+            raise ValueError(f"linear_attention takes {name} {shape}, got {list(tensor.shape)}")
+
+
+def _limit(x: Tensor, qkv_weight: Tensor, heads: int) -> str:
+    """What of the shapes the kernels do not take."""
+    _, n, c, _, d = _sizes(x, qkv_weight, heads)
+    return "" if n and c and d else "an empty frame"
+
+
+def _eager(
+    x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out: tuple[Tensor, Tensor], heads: int
+) -> Tensor:
+    """The formula in few passes."""
     b, t, h, w, c = x.shape
     tokens = x.reshape(b * t, h * w, c)
     y = F.layer_norm(tokens, (c,), norm_weight, None, EPS)
