@@ -132,20 +132,21 @@ def main() -> int:
     """Write or check the table; the exit status is 1 where they differ."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("--cases", nargs="*", default=list(CASES), help="only these")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), help="print their rows alone")
     parser.add_argument("--archs", nargs="*", type=int, default=list(SHARED_LIMIT))
     options = parser.parse_args()
-    found = list(lines(compiled_rows(options.cases, options.archs)))
+    if options.cases:
+        for line in lines(compiled_rows(options.cases, options.archs)):
+            print(line, flush=True)
+        return 0
+    found = list(lines(compiled_rows(list(CASES), options.archs)))
     table = TABLES / f"aot_triton_{triton.__version__}.csv"
     header = ",".join(Row._fields)
     if not options.check:
         table.write_text("\n".join([header, *sorted(found), ""]))
         return 0
-    wanted = [
-        line
-        for line in table.read_text().splitlines()[1:]
-        if line.split(",")[0] in options.cases and int(line.split(",")[2]) in options.archs
-    ]
+    rows = table.read_text().splitlines()[1:]
+    wanted = [line for line in rows if parse(line).arch in options.archs]
     changed = sorted(set(found) ^ set(wanted))
     for line in changed:
         print("now  " if line in found else "table", line)

@@ -15,6 +15,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTAL
 COMMANDS = re.findall(r"^\| .*\| `fastvd (.*)` \|$", README, re.MULTILINE)
 # a real run is long: the examples train two steps
 SHORT = ["--steps", "2", "--batch_size", "2", "--sample_clips", "1"]
+SMALL = shlex.split("--dim 8 --mults 1 --batch 1 --frames 2 --size 8 --dtype float32 --eager_only")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +50,12 @@ def test_every_command_has_an_example_that_runs(reader_folder, monkeypatch, caps
         argv = rest[: rest.index(">")] if ">" in rest else rest
         if command == "train":
             argv += SHORT
+        if command == "bench":
+            argv += SMALL
         # the demo takes minutes and is what `x.py demo` shows
         if command != "demo":
             assert cli.main([command, *argv]) == 0, line
+    assert (reader_folder / "kernels.png").stat().st_size > 1000
     capsys.readouterr()
     with pytest.raises(SystemExit):
         cli.main(["--help"])

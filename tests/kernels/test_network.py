@@ -1,4 +1,4 @@
-"""The networks give the same with fused kernels as without, and learn the same from them."""
+"""The networks give the same with fused kernels as without."""
 
 from typing import Any
 

@@ -49,18 +49,27 @@ class NormAct(nn.Module):
         self.bias = None if bare or kind == "rms" else nn.Parameter(torch.zeros(channels))
 
     def forward(
-        self, x: Tensor, film: Film | None, *, act: bool = True, pre_act: bool = False
+        self,
+        x: Tensor,
+        film: Film | None,
+        *,
+        act: bool = True,
+        pre_act: bool = False,
+        residual: Tensor | None = None,
     ) -> Tensor:
-        """x: [B, T, H, W, C]; film: (scale, shift), each [B, C]; pre_act: SiLU before the norm."""
+        """x: [B, T, H, W, C]; film: (scale, shift), each [B, C]; pre_act: SiLU before the norm;
+        residual: added last.
+        """
         if self.kind == "group" or self.weight is None:
             affine = None if self.weight is None else (self.weight, self.bias)
             return kernels.group_norm_act(
-                x, affine, film, groups=self.groups, act=act, pre_act=pre_act
+                x, affine, film, groups=self.groups, act=act, pre_act=pre_act, residual=residual
             )
         x = F.silu(x) if pre_act else x
         if self.bias is None:
-            return kernels.rms_norm_act(x, self.weight, film, act=act)
-        return kernels.layer_norm_act(x, (self.weight, self.bias), film, act=act)
+            return kernels.rms_norm_act(x, self.weight, film, act=act, residual=residual)
+        affine = (self.weight, self.bias)
+        return kernels.layer_norm_act(x, affine, film, act=act, residual=residual)
 
 
 class ConvBlock(nn.Module):
@@ -74,20 +83,24 @@ class ConvBlock(nn.Module):
         self.norm = NormAct(channels, style.norm, groups=style.groups, film=emb_dim is not None)
         self.film = nn.Linear(emb_dim, 2 * channels) if emb_dim else None
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated."""
+    def forward(self, x: Tensor, emb: Tensor, residual: Tensor | None = None) -> Tensor:
+        """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated; residual: added last."""
         film = None
         if self.film is not None:
             scale, shift = self.film(emb).chunk(2, dim=1)
             film = (scale, shift)
         if self.order == "norm-act-conv":
-            return cast(Tensor, self.conv(self.norm(x, film)))
+            y: Tensor = self.conv(self.norm(x, film))
+            return y if residual is None else y + residual
         if self.order == "conv-act-norm":
-            return cast(Tensor, self.norm(self.conv(x), film, act=False, pre_act=True))
+            y = self.conv(x)
+            return cast(Tensor, self.norm(y, film, act=False, pre_act=True, residual=residual))
         conv, gain = self.conv, self.norm.weight
         if self.norm.kind != "rms" or gain is None:
-            return cast(Tensor, self.norm(conv(x), film))
-        return kernels.conv_norm_act(x, conv.weight, conv.bias, norm_weight=gain, film=film)
+            return cast(Tensor, self.norm(conv(x), film, residual=residual))
+        return kernels.conv_norm_act(
+            x, conv.weight, conv.bias, norm_weight=gain, film=film, residual=residual
+        )
 
 
 class ResidualBlock(nn.Module):
@@ -107,8 +120,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated."""
-        y: Tensor = self.block2(self.block1(x, emb), emb)
-        return cast(Tensor, y + self.shortcut(x))
+        y = self.block1(x, emb)
+        return cast(Tensor, self.block2(y, emb, self.shortcut(x)))
 
 
 class TemporalConv(nn.Module):
