@@ -43,7 +43,7 @@ class BenchConfig:
     size: int = 64
     """Height and width at the finest level."""
     dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
-    """Of activations; weights are float32."""
+    """Of activations and weights: plain PyTorch takes no mix of them on a GPU."""
     compiled: bool = True
     """Time torch.compile's code too; it takes minutes to make."""
 
@@ -104,11 +104,11 @@ def level_cases(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
     width = HEADS * HEAD_DIM
     generator = torch.Generator(device).manual_seed(0)
 
-    def leaf(*size: int, scale: float = 1.0, to: torch.dtype = dtype) -> Tensor:
+    def leaf(*size: int, scale: float = 1.0) -> Tensor:
         numbers = torch.randn(size, device=device, generator=generator) * scale
-        return numbers.to(to).requires_grad_()
+        return numbers.to(dtype).requires_grad_()
 
-    x, gain, bias = leaf(*shape), leaf(c, to=torch.float32), leaf(c, to=torch.float32)
+    x, gain, bias = leaf(*shape), leaf(c), leaf(c)
     conv, conv_bias = leaf(c, c, 3, 3, scale=(9 * c) ** -0.5), leaf(c)
     qkv, out = leaf(3 * width, c, scale=c**-0.5), leaf(c, width, scale=width**-0.5)
     scale, shift = leaf(b, c), leaf(b, c)
@@ -123,7 +123,7 @@ def level_cases(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
     heads = {"out": (out, conv_bias), "heads": HEADS}
     yield Case("linear_attention", shape, (x, gain, qkv), heads, [x, gain, qkv, out, conv_bias])
     angles = torch.outer(torch.arange(shape[1]), 0.6 ** torch.arange(HEAD_DIM // 2)).to(device)
-    scores = leaf(HEADS, shape[1], shape[1], to=torch.float32)
+    scores = leaf(HEADS, shape[1], shape[1])
     told = {"heads": HEADS, "angles": angles, "bias": scores}
     yield Case("temporal_attention", shape, (x, gain, qkv, out), told, [x, gain, qkv, out, scores])
 

@@ -34,10 +34,15 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "_open_blocks", 0)
 
 
-@pytest.fixture
-def device() -> str:
-    """Where kernels run: on the GPU, or in the interpreter."""
-    return "cpu" if launch.interpreted else "cuda"
+@pytest.fixture(autouse=True)
+def device() -> Iterator[str]:
+    """Where kernels run and tensors are made: on the GPU, or for the interpreter."""
+    if launch.interpreted:
+        yield "cpu"
+        return
+    torch.set_default_device("cuda")
+    yield "cuda"
+    torch.set_default_device(None)
 
 
 @pytest.fixture(params=["fp32", "fp16", "bf16"])
