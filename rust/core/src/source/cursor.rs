@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::Result;
-use crate::index::{Index, Skip};
+use crate::index::Index;
 use crate::source::builder::Show;
 use crate::source::kept::Open;
 use crate::source::stream::Stream;
@@ -106,7 +106,7 @@ impl<'a> Cursor<'a> {
             let is_damaged = self.stream.is_damaged || self.stream.frame.is_damaged();
             let came = if self.index.is_seekable() {
                 let found = pts.and_then(|pts| self.index.number_at(pts, place.next));
-                let is_skipping = self.stream.skip != Skip::Nothing;
+                let is_skipping = self.stream.is_skipping();
                 let is_expected = |came: &usize| {
                     *came == place.next || is_skipping && (place.next..=number).contains(came)
                 };

@@ -122,7 +122,7 @@ impl<'a> Job<'a> {
             return Vec::new();
         }
         // not more parts than keep the threads busy: each costs a seek
-        let step = starts.len().div_ceil(4 * CUTS_PER_THREAD * threads);
+        let step = starts.len().div_ceil(2 * CUTS_PER_THREAD * threads);
         starts.into_iter().step_by(step).collect()
     }
 
@@ -213,8 +213,7 @@ impl<'a> Job<'a> {
         let show = Show::new(self.view, cursor.show.take());
         let mut clip = Builder::new(self.pick.path, show, wishes, self.size, pixels);
         let times = wishes.iter().map(|(number, _)| cursor.time(*number));
-        cursor.stream.wanted = times.collect();
-        cursor.stream.skip = skip;
+        cursor.stream.want(times.collect(), skip);
         while let Some(number) = clip.next_wanted() {
             match cursor.reach(number)? {
                 Reached::Frame => clip.add(&cursor.stream)?,

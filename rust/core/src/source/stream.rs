@@ -20,9 +20,9 @@ pub(crate) struct Stream {
     is_done: bool,
     damaged_in_a_row: usize,
     /// Times of the frames that are wanted, in order.
-    pub wanted: Vec<i64>,
+    wanted: Vec<i64>,
     /// What is left out of the frames before the last one that is wanted.
-    pub skip: Skip,
+    skip: Skip,
     /// Whether a packet gave an error.
     pub is_damaged: bool,
     /// Time and duration of the packet that is shown last of those read.
@@ -52,6 +52,18 @@ impl Stream {
             is_damaged: false,
             last_shown: (i64::MIN, 0),
         })
+    }
+
+    /// Sets the times of the frames that are wanted, in order, and what of the others is left out.
+    pub fn want(&mut self, wanted: Vec<i64>, skip: Skip) {
+        self.wanted = wanted;
+        self.skip = skip;
+        self.is_done = false;
+    }
+
+    /// Whether frames may be left out.
+    pub fn is_skipping(&self) -> bool {
+        self.skip != Skip::Nothing
     }
 
     /// Decodes the next frame into `self.frame`; `false` at the end. Damaged packets give none.
@@ -147,7 +159,7 @@ impl Stream {
         // a lone frame where decoding may start needs no other; the decoder would hold it back to see
         // whether one is shown before it
         self.is_done = is_packet
-            && self.skip != Skip::Nothing
+            && self.is_skipping()
             && self.packet.is_key()
             && self.wanted.first() == self.wanted.last()
             && last.is_some_and(|last| self.packet.pts() == Some(last));
@@ -195,10 +207,12 @@ mod tests {
         let (_, track) = track_of(pick)?;
         let index = &track.index;
         let mut stream = Stream::new(track.open(pick, None)?, Settings::PLAIN)?;
-        stream.wanted = index.times.iter().copied().step_by(stride).collect();
-        if is_skipping {
-            stream.skip = index.skip;
-        }
+        let skip = if is_skipping {
+            index.skip
+        } else {
+            Skip::Nothing
+        };
+        stream.want(index.times.iter().copied().step_by(stride).collect(), skip);
         let mut numbers = Vec::new();
         while stream.next_frame()? {
             let pts = stream.frame.pts();
@@ -233,6 +247,27 @@ mod tests {
             // a third and more of these files' frames are no other one's reference
             let counts = (some.len(), all.len());
             assert!(3 * counts.0 < 2 * counts.1, "{name}: {counts:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_decoder_goes_on_behind_a_lone_frame() -> Result<()> {
+        let Some(path) = shared("nasa_mjpeg.avi") else {
+            return Ok(());
+        };
+        let pick = Pick {
+            path: &path,
+            stream: None,
+        };
+        let (_, track) = track_of(pick)?;
+        let index = &track.index;
+        let mut stream = Stream::new(track.open(pick, None)?, Settings::PLAIN)?;
+        for number in [0, 3] {
+            let time = index.times[number];
+            stream.want(vec![time], index.skip);
+            assert!(stream.next_frame()?, "frame {number}");
+            assert_eq!(stream.frame.pts(), Some(time));
         }
         Ok(())
     }
