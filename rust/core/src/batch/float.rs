@@ -20,11 +20,7 @@ pub trait Format: Copy + Send + Sync {
     /// `out` is good for 16 values, and the processor has AVX2, FMA and F16C. With `ALIGNED`, `out` is
     /// a multiple of 32 bytes and the cache is passed by.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn store<const ALIGNED: bool>(
-        out: *mut Self::Value,
-        low: std::arch::x86_64::__m256,
-        high: std::arch::x86_64::__m256,
-    );
+    unsafe fn store<const ALIGNED: bool>(out: *mut Self::Value, levels: std::arch::x86_64::__m128i);
 }
 
 /// 32 bits.
@@ -48,13 +44,9 @@ impl Format for Single {
 
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    unsafe fn store<const ALIGNED: bool>(
-        out: *mut f32,
-        low: std::arch::x86_64::__m256,
-        high: std::arch::x86_64::__m256,
-    ) {
+    unsafe fn store<const ALIGNED: bool>(out: *mut f32, levels: std::arch::x86_64::__m128i) {
         // SAFETY: as the caller's
-        unsafe { super::simd::store_single::<ALIGNED>(out, low, high) };
+        unsafe { super::simd::store_single::<ALIGNED>(out, levels) };
     }
 }
 
@@ -76,13 +68,9 @@ impl Format for Half {
 
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    unsafe fn store<const ALIGNED: bool>(
-        out: *mut u16,
-        low: std::arch::x86_64::__m256,
-        high: std::arch::x86_64::__m256,
-    ) {
+    unsafe fn store<const ALIGNED: bool>(out: *mut u16, levels: std::arch::x86_64::__m128i) {
         // SAFETY: as the caller's
-        unsafe { super::simd::store_half::<ALIGNED>(out, low, high) };
+        unsafe { super::simd::store_half::<ALIGNED>(out, levels) };
     }
 }
 
@@ -96,12 +84,8 @@ impl Format for Brain {
 
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    unsafe fn store<const ALIGNED: bool>(
-        out: *mut u16,
-        low: std::arch::x86_64::__m256,
-        high: std::arch::x86_64::__m256,
-    ) {
+    unsafe fn store<const ALIGNED: bool>(out: *mut u16, levels: std::arch::x86_64::__m128i) {
         // SAFETY: as the caller's
-        unsafe { super::simd::store_brain::<ALIGNED>(out, low, high) };
+        unsafe { super::simd::store_brain::<ALIGNED>(out, levels) };
     }
 }

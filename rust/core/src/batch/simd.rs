@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_or_si128, _mm_sfence,
-    _mm_shuffle_epi8, _mm_srli_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_castps_si256,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_loadu_si256,
-    _mm256_mul_ps, _mm256_packus_epi32, _mm256_permute4x64_epi64, _mm256_set_m128i,
+    _mm_shuffle_epi8, _mm_srli_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_blend_epi16,
+    _mm256_castps_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32,
+    _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_set_m128i,
     _mm256_set1_epi32, _mm256_set1_ps, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
     _mm256_stream_ps, _mm256_stream_si256, _mm256_sub_ps,
 };
@@ -94,12 +94,8 @@ fn split_turns<F: Format, const ALIGNED: bool>(
             let two = _mm_shuffle_epi8(second, masks[1]);
             let three = _mm_shuffle_epi8(third, masks[2]);
             let levels = _mm_or_si128(_mm_or_si128(one, two), three);
-            let low = floats(levels);
-            let high = floats(_mm_srli_si128::<8>(levels));
             // SAFETY: the plane holds `turns * TURN` values, checked above; features as ours
-            unsafe {
-                F::store::<ALIGNED>(plane.add(turn * TURN), low, high);
-            }
+            unsafe { F::store::<ALIGNED>(plane.add(turn * TURN), levels) };
         }
     }
     let done = turns * TURN;
@@ -121,11 +117,15 @@ fn masks() -> [[__m128i; 3]; 3] {
     })
 }
 
-/// The low eight levels.
+/// The first eight levels and the other eight.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn floats(levels: __m128i) -> __m256 {
-    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(levels))
+fn halves(levels: __m128i) -> [__m256; 2] {
+    let high = _mm_srli_si128::<8>(levels);
+    [
+        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(levels)),
+        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high)),
+    ]
 }
 
 /// Levels as numbers from -1 to 1. The product with 1 / 127.5 in two parts is the rounded quotient
@@ -150,7 +150,8 @@ fn nearly_normalised(levels: __m256) -> __m256 {
 /// [`Format::store`] of 32 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn store_single<const ALIGNED: bool>(out: *mut f32, low: __m256, high: __m256) {
+pub unsafe fn store_single<const ALIGNED: bool>(out: *mut f32, levels: __m128i) {
+    let [low, high] = halves(levels);
     let (low, high) = (normalised(low), normalised(high));
     // SAFETY: the caller's: 16 values, aligned if it says so
     unsafe {
@@ -167,7 +168,8 @@ pub unsafe fn store_single<const ALIGNED: bool>(out: *mut f32, low: __m256, high
 /// [`Format::store`] of 16 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn store_half<const ALIGNED: bool>(out: *mut u16, low: __m256, high: __m256) {
+pub unsafe fn store_half<const ALIGNED: bool>(out: *mut u16, levels: __m128i) {
+    let [low, high] = halves(levels);
     let low = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(nearly_normalised(low));
     let high = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(nearly_normalised(high));
     // SAFETY: as the caller's
@@ -177,24 +179,23 @@ pub unsafe fn store_half<const ALIGNED: bool>(out: *mut u16, low: __m256, high: 
 /// [`Format::store`] of the upper 16 of 32 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn store_brain<const ALIGNED: bool>(out: *mut u16, low: __m256, high: __m256) {
-    let packed = _mm256_packus_epi32(
-        upper(nearly_normalised(low)),
-        upper(nearly_normalised(high)),
-    );
-    // packing goes by halves of a register: put the quarters in order
-    let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+pub unsafe fn store_brain<const ALIGNED: bool>(out: *mut u16, levels: __m128i) {
+    // every second level each, so that the two interleave without a shuffle
+    let wide = _mm256_cvtepu8_epi16(levels);
+    let even = rounded(_mm256_and_si256(wide, _mm256_set1_epi32(0xffff)));
+    let odd = rounded(_mm256_srli_epi32::<16>(wide));
+    let bits = _mm256_blend_epi16::<0b1010_1010>(_mm256_srli_epi32::<16>(even), odd);
     // SAFETY: as the caller's
-    unsafe { store_bits::<ALIGNED>(out, ordered) };
+    unsafe { store_bits::<ALIGNED>(out, bits) };
 }
 
+/// The numbers of levels, their upper 16 bits rounded. No level lies half way between two of those
+/// (tested), so that there is no need to look for an even one.
 #[inline]
-#[target_feature(enable = "avx2")]
-fn upper(value: __m256) -> __m256i {
-    let bits = _mm256_castps_si256(value);
-    let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
-    let rounding = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
-    _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, rounding))
+#[target_feature(enable = "avx2,fma")]
+fn rounded(levels: __m256i) -> __m256i {
+    let bits = _mm256_castps_si256(nearly_normalised(_mm256_cvtepi32_ps(levels)));
+    _mm256_add_epi32(bits, _mm256_set1_epi32(0x8000))
 }
 
 #[inline]
