@@ -5,6 +5,7 @@ mod float;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 pub use float::{Brain, Format, Half, Single};
@@ -77,28 +78,22 @@ impl Clips<'_> {
         if size == 0 || out.is_empty() {
             return;
         }
-        let share = self
-            .videos
-            .len()
-            .div_ceil(threads.clamp(1, self.videos.len()));
-        let work = |first: usize, part: &mut [V]| {
-            for (i, clip) in part.chunks_exact_mut(size).enumerate() {
-                let video = self.videos[first + i];
-                let numbers = &self.numbers[(first + i) * self.frames..][..self.frames];
+        let clips = Mutex::new(out.chunks_exact_mut(size).enumerate());
+        let next = || clips.lock().unwrap_or_else(PoisonError::into_inner).next();
+        // a clip at a time: a thread that loses its core holds the others up for one at most
+        let work = || {
+            while let Some((i, clip)) = next() {
+                let numbers = &self.numbers[i * self.frames..][..self.frames];
                 for (t, number) in numbers.iter().enumerate() {
-                    write(&video[number * bytes..][..bytes], t, clip);
+                    write(&self.videos[i][number * bytes..][..bytes], t, clip);
                 }
             }
         };
-        let mut parts = out.chunks_mut(share * size).enumerate();
-        let mine = parts.next();
         thread::scope(|scope| {
-            for (i, part) in parts {
-                scope.spawn(move || work(i * share, part));
+            for _ in 1..threads.min(self.videos.len()) {
+                scope.spawn(work);
             }
-            if let Some((_, part)) = mine {
-                work(0, part);
-            }
+            work();
         });
     }
 
