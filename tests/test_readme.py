@@ -34,10 +34,11 @@ def reader_folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_python_example_runs(example, reader_folder, monkeypatch):
+def test_python_examples_run_in_turn(reader_folder, monkeypatch):
     monkeypatch.chdir(reader_folder)
-    exec(compile(example, "README.md", "exec"), {})
+    assert len(EXAMPLES) > 3
+    for example in EXAMPLES:
+        exec(compile(example, "README.md", "exec"), {})
 
 
 def test_every_command_has_an_example_that_runs(reader_folder, monkeypatch, capsys):

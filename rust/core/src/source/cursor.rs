@@ -31,6 +31,13 @@ pub(crate) struct Place {
     since: Option<i64>,
 }
 
+impl Place {
+    /// In the middle of decoding.
+    pub fn at(next: usize) -> Self {
+        Self { next, since: None }
+    }
+}
+
 /// Where a decoder may stand so that it goes on to frame `number` rather than seek.
 pub(crate) fn near(index: &Index, number: usize) -> RangeInclusive<usize> {
     let start = index
@@ -118,10 +125,7 @@ impl<'a> Cursor<'a> {
             } else {
                 place.next
             };
-            place = Place {
-                next: came + 1,
-                since: None,
-            };
+            place = Place::at(came + 1);
             self.at = Some(place);
             if came == number {
                 return Ok(Reached::Frame);
@@ -138,11 +142,7 @@ impl<'a> Cursor<'a> {
     /// Stays where it is, or seeks where that saves frames. `None` if that fails.
     fn place_before(&mut self, number: usize) -> Result<Option<Place>> {
         let Some(entry) = self.index.entry_of(number) else {
-            let start = Place {
-                next: 0,
-                since: None,
-            };
-            return Ok(Some(self.at.unwrap_or(start)));
+            return Ok(Some(self.at.unwrap_or(Place::at(0))));
         };
         match self.at {
             Some(place) if near(self.index, number).contains(&place.next) => Ok(Some(place)),

@@ -121,3 +121,47 @@ pub(crate) fn keep(pick: Pick, identity: &Identity, video: Video) {
     // closed here, not under the lock
     drop(out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Result;
+    use crate::shared::shared;
+    use crate::tables::track_of;
+
+    #[test]
+    fn a_read_goes_on_from_the_nearest_place_before_it() -> Result<()> {
+        let Some(path) = shared("nasa_13013.mp4") else {
+            return Ok(());
+        };
+        let pick = Pick {
+            path: &path,
+            stream: Some(0),
+        };
+        let (identity, track) = track_of(pick)?;
+        let settings = Settings {
+            threads: 7,
+            ..Settings::PLAIN
+        };
+        for next in [10, 30, 20] {
+            let stream = Stream::new(track.open(pick, None)?, settings)?;
+            let at = Some(Place::at(next));
+            let video = Box::new(Open {
+                stream,
+                at,
+                show: None,
+            });
+            keep(pick, &identity, Video::Decoded(video));
+        }
+        let taken = |wanted: Settings, near| {
+            let video = take(pick, &identity, wanted, &near)?;
+            video.next()
+        };
+        assert_eq!(taken(Settings::PLAIN, 0..=40), None, "another decoder");
+        assert_eq!(taken(settings, 0..=25), Some(20));
+        assert_eq!(taken(settings, 0..=25), Some(10));
+        assert_eq!(taken(settings, 0..=30), Some(30));
+        assert_eq!(taken(settings, 0..=99), None, "all are in use");
+        Ok(())
+    }
+}
