@@ -10,7 +10,8 @@ use std::arch::x86_64::{
     _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
-use super::axis::{BLOCK, Narrow, WEIGHT_BITS, Weights};
+use super::axis::{BLOCK, WEIGHT_BITS, Weights};
+use super::narrow::Narrow;
 use super::rows::Mix;
 
 /// Bytes that are mixed at a time.

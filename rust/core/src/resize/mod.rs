@@ -13,6 +13,8 @@ mod avx2_native;
 mod axis;
 mod color;
 #[cfg(target_arch = "x86_64")]
+mod narrow;
+#[cfg(target_arch = "x86_64")]
 mod native;
 mod rows;
 
