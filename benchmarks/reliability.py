@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=1000, help="damaged files a format, reads")
     options = parser.parse_args()
-    seed, count, videos = options.seed, options.count, options.videos
+    seed, count, videos = options.seed, options.count, options.videos.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = {
