@@ -73,6 +73,15 @@ def linear_attention(dtype: torch.dtype, c: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def adamw_ema(dtype: torch.dtype, *, offset: int, averaged: bool) -> None:
+    """The update of all weights; ``offset``: how many numbers off 16 bytes they start."""
+    params, exp_avgs, exp_avg_sqs, averages = ([torch.zeros(5 + offset)[offset:]] for _ in "pmva")
+    state = kernels.AdamState(exp_avgs, exp_avg_sqs, [torch.zeros(())])
+    optimizer = kernels.AdamWEma(params, state, averages if averaged else (), betas=(0.9, 0.99))
+    scale = torch.ones(()) if averaged else None
+    optimizer.update([torch.zeros(5, dtype=dtype)], rates=[(1e-4, 0.0)], scale=scale)
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -116,4 +125,11 @@ CASES |= {
     f"linear_attention C={c} {name}": partial(linear_attention, DTYPES[name], c)
     for name, widths in {"fp32": (64, 128), "fp16": (64,), "bf16": (64, 128)}.items()
     for c in widths
+}
+
+CASES |= {
+    "adamw_ema fp32": partial(adamw_ema, torch.float32, offset=0, averaged=True),
+    "adamw_ema bf16": partial(adamw_ema, torch.bfloat16, offset=0, averaged=True),
+    "adamw_ema fp32 alone": partial(adamw_ema, torch.float32, offset=0, averaged=False),
+    "adamw_ema fp32 unaligned": partial(adamw_ema, torch.float32, offset=1, averaged=True),
 }

@@ -1,5 +1,6 @@
 """Building blocks of the video U-Net: fused kernels on a GPU, plain PyTorch elsewhere."""
 
+from .adamw_ema import AdamState, AdamWEma
 from .conv_norm_act import conv_frames, conv_norm_act
 from .dispatch import eager
 from .group_norm_act import group_norm_act
@@ -9,6 +10,8 @@ from .rms_norm_act import rms_norm_act
 from .temporal_attention import temporal_attention
 
 __all__ = [
+    "AdamState",
+    "AdamWEma",
     "conv_frames",
     "conv_norm_act",
     "eager",
