@@ -282,7 +282,7 @@ class AdamWEma:
 
 def _on_device(rows: Sequence[Sequence[float]], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers, row after row, on the device: nobody waits for the copy."""
-    numbers = torch.tensor([n for row in rows for n in row], dtype=dtype)
+    numbers = torch.tensor([n for row in rows for n in row], dtype=dtype, device="cpu")
     if device.type == "cpu":
         return numbers
     return numbers.pin_memory().to(device, non_blocking=True)
