@@ -56,7 +56,7 @@ UPDATED_BYTES = 36
 
 
 def updates(network: nn.Module) -> dict[str, tuple[nn.Module, Update]]:
-    """Clipping, AdamW and the average as PyTorch has them, and in the kernel, each on its weights."""
+    """Clipping, AdamW and the average as PyTorch has them, and in one kernel, on two networks."""
     plain, fused = network, copy.deepcopy(network)
     scale = torch.full((), 0.5, device=DEVICE)
     for each in (plain, fused):
