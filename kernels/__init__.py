@@ -2,6 +2,7 @@
 
 from .adamw_ema import AdamState, AdamWEma
 from .conv_norm_act import conv_frames, conv_norm_act
+from .conv_pair import Conv, conv_pair
 from .dispatch import eager
 from .group_norm_act import group_norm_act
 from .layer_norm_act import layer_norm_act
@@ -12,8 +13,10 @@ from .temporal_attention import temporal_attention
 __all__ = [
     "AdamState",
     "AdamWEma",
+    "Conv",
     "conv_frames",
     "conv_norm_act",
+    "conv_pair",
     "eager",
     "group_norm_act",
     "layer_norm_act",
