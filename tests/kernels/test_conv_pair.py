@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastvd import kernels
 from fastvd.kernels import Conv
-from fastvd.kernels.conv_pair import row_norm_conv
+from fastvd.kernels.conv_pair import reference, row_norm_conv
 
 SHAPES = {
     "even": (2, 2, 4, 4, 8, 16, 16),
@@ -157,8 +157,11 @@ def test_what_does_not_fit_is_refused(monkeypatch, path):
         kernels.conv_pair(x, first, second, residual=x)
 
 
-def test_eager_runs_no_op(monkeypatch):
+def test_eager_is_the_formula(monkeypatch):
     monkeypatch.setattr("fastvd.kernels.dispatch._open_blocks", 1)
+    x, first, second = small(torch.float64)
+    residual = leaf(2, 2, 3, 3, 5)
     with FusedOps() as ops:
-        kernels.conv_pair(*small())
+        got = kernels.conv_pair(x, first, second, residual=residual)
     assert not ops.called
+    torch.testing.assert_close(got, reference(x, first, second, residual=residual))
