@@ -1,20 +1,21 @@
 """Two convolutions, RMS norm, FiLM and SiLU behind each, and a residual; the middle is not kept.
 
 ``z = rms_norm_act(conv(x) + bias)`` of the first, ``y = rms_norm_act(conv(z) + bias) + residual``
-of the second. The backward pass of the second convolution takes z: it is made again there from the
-first convolution's output, which the norm keeps as it is. That takes two passes over z and saves
-one of the four activations of a residual block.
+of the second; the residual may be a linear map of x. The backward pass of the second convolution
+takes z: it is made again there from the first convolution's output, which the norm keeps as it is.
+That takes two passes over z and saves one of the four activations of a residual block.
 """
 
 from typing import Any, NamedTuple
 
 import torch
-from einops import rearrange
+import torch.nn.functional as F
 from torch import Tensor
 
 from .checks import Film, check_norm
 from .conv_norm_act import conv_frames, conv_norm_act
 from .conv_norm_act import reference as conv_reference
+from .conv_shortcut import conv_gradients, conv_shortcut
 from .dispatch import cast, cast_dtype, fused
 from .modulation import rows
 from .rms_norm_act import EPS
@@ -32,8 +33,20 @@ class Conv(NamedTuple):
     """Scale and shift, each [B, O]."""
 
 
-def reference(x: Tensor, first: Conv, second: Conv, *, residual: Tensor | None = None) -> Tensor:
+Shortcut = tuple[Tensor, Tensor]
+"""Weight [O, C] and bias [O]."""
+
+
+def reference(
+    x: Tensor,
+    first: Conv,
+    second: Conv,
+    *,
+    residual: Tensor | None = None,
+    shortcut: Shortcut | None = None,
+) -> Tensor:
     """The formula above, step by step."""
+    residual = residual if shortcut is None else F.linear(x, *shortcut)
     (w1, b1, gain1, film1), (w2, b2, gain2, film2) = first, second
     z = conv_reference(x, w1, b1, norm_weight=gain1, film=film1)
     return conv_reference(z, w2, b2, norm_weight=gain2, film=film2, residual=residual)
@@ -75,14 +88,7 @@ def row_norm_conv_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of what the norm makes of y, and of weight."""
     z = _middle(y, conv_bias, norm_weight, scale, shift)
-    images = (rearrange(clip, "b t h w c -> (b t) c h w") for clip in (du, z))
-    padding = [weight.shape[2] // 2, weight.shape[3] // 2]
-    dz, dw, _ = torch.ops.aten.convolution_backward(
-        *(*images, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, True, False])
-    )
-    dz = rearrange(dz, "(b t) c h w -> b t h w c", b=y.shape[0], t=y.shape[1])
-    dw = dw if dw.stride() == weight.stride() else torch.empty_like(weight).copy_(dw)
-    return dz.contiguous(), dw
+    return conv_gradients(du, z, weight)
 
 
 @row_norm_conv_backward.register_fake
@@ -106,22 +112,37 @@ def _gradients(ctx: Any, du: Tensor) -> tuple[Tensor | None, ...]:
 row_norm_conv.register_autograd(_gradients, setup_context=_save)
 
 
-def conv_pair(x: Tensor, first: Conv, second: Conv, *, residual: Tensor | None = None) -> Tensor:
-    """``conv_norm_act`` by ``first``, then by ``second`` with ``residual``.
+def conv_pair(
+    x: Tensor,
+    first: Conv,
+    second: Conv,
+    *,
+    residual: Tensor | None = None,
+    shortcut: Shortcut | None = None,
+) -> Tensor:
+    """``conv_norm_act`` by ``first``, then by ``second`` with a residual.
 
-    x: [B, T, H, W, C]; residual: as the output, [B, T, H, W, O]. Differentiable in all. Raises
-    ValueError where shapes, devices or dtypes do not go together.
+    x: [B, T, H, W, C]; residual: as the output, [B, T, H, W, O], or none; shortcut: weight [O, C]
+    and bias [O] that make the residual of x. Differentiable in all. Raises ValueError where
+    shapes, devices or dtypes do not go together.
     """
-    _check(x, first, second, residual)
-    given = (x, *first[:3], *second[:3], *(first.film or ()), *(second.film or ()), residual)
+    _check(x, first, second, residual, shortcut)
+    films = (*(first.film or ()), *(second.film or ()))
+    given = (x, *first[:3], *second[:3], *films, residual, *(shortcut or ()))
     limit = row_limit(max(len(first.weight), len(second.weight)))
     if not fused("conv_pair", *given, limit=limit):
-        z = _alone(x, first, None)
-        return _alone(z, second, residual)
-    y = cast(conv_frames(x, first.weight, None).contiguous())
+        residual = residual if shortcut is None else F.linear(x, *shortcut)
+        return _alone(_alone(x, first, None), second, residual)
+    dtype = cast_dtype(x)
+    if shortcut is None:
+        y = conv_frames(x, first.weight, None).contiguous()
+    else:
+        y, residual = conv_shortcut(
+            cast(x).contiguous(), *(t.to(dtype) for t in (first.weight, *shortcut))
+        )
     vectors = (t.contiguous() for t in (first.bias, first.norm_weight))
     film = map(rows, first.film or (None, None))
-    u: Tensor = row_norm_conv(y, *vectors, *film, second.weight.to(cast_dtype(y)))
+    u: Tensor = row_norm_conv(y, *vectors, *film, second.weight.to(dtype))
     affine = (second.norm_weight, None)
     return row_norm_act(
         *(u, affine, second.film, residual),
@@ -137,7 +158,15 @@ def _alone(x: Tensor, conv: Conv, residual: Tensor | None) -> Tensor:
     return conv_norm_act(x, weight, bias, norm_weight=norm_weight, film=film, residual=residual)
 
 
-def _check(x: Tensor, first: Conv, second: Conv, residual: Tensor | None) -> None:
+def _check(
+    x: Tensor, first: Conv, second: Conv, residual: Tensor | None, shortcut: Shortcut | None
+) -> None:
+    wanted = (len(second.weight), x.shape[-1]), (len(second.weight),)
+    if shortcut is not None and tuple(tuple(t.shape) for t in shortcut) != wanted:
+        got = " and ".join(str(list(t.shape)) for t in shortcut)
+        raise ValueError(f"conv_pair takes shortcut {list(wanted[0])} and bias, got {got}")
+    if residual is not None and shortcut is not None:
+        raise ValueError("conv_pair takes a residual or a shortcut, got both")
     for i, (conv, c) in enumerate(((first, x.shape[-1]), (second, len(first.weight)))):
         weight, bias, norm_weight, film = conv
         is_square = weight.ndim == 4 and weight.shape[2] % 2 == weight.shape[3] % 2 == 1

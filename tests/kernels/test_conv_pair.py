@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from fastvd import kernels
 from fastvd.kernels import Conv
 from fastvd.kernels.conv_pair import reference, row_norm_conv
+from fastvd.kernels.conv_shortcut import conv_shortcut
 
 SHAPES = {
     "even": (2, 2, 4, 4, 8, 16, 16),
@@ -60,6 +61,26 @@ def test_it_is_the_two_alone_bit_for_bit(shape, dtype, kernel):
     probe = torch.randn_like(got)
     for a, b in zip(*(torch.autograd.grad(y, leaves, probe) for y in (got, wanted)), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("coarse", [torch.float32, torch.float16], ids=["fp32", "fp16"])
+def test_shortcut(shape, coarse):
+    b, t, h, w, c, middle, o = shape
+    convs = (conv_of(b, c, middle, film=True), conv_of(b, middle, o, film=False))
+    shortcut = (leaf(o, c, scale=c**-0.5), leaf(o))
+    assert_fused("conv_pair", coarse, leaf(b, t, h, w, c), *convs, shortcut=shortcut)
+
+
+def test_shortcut_in_bfloat16_is_the_map_beside():
+    x, first, second = small(torch.bfloat16)
+    weight, bias = (leaf(*s).bfloat16().requires_grad_() for s in ((5, 4), (5,)))
+    got = kernels.conv_pair(x, first, second, shortcut=(weight, bias))
+    residual = torch.nn.functional.linear(x, weight, bias)
+    wanted = kernels.conv_pair(x, first, second, residual=residual)
+    assert torch.equal(got, wanted)
+    leaves, probe = [x, weight, bias, *first[:3], *second[:3]], torch.randn_like(got)
+    for a, b in zip(*(torch.autograd.grad(y, leaves, probe) for y in (got, wanted)), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)
 
 
 def small(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Conv, Conv]:
@@ -117,6 +138,13 @@ def test_an_empty_batch():
     assert x.grad.shape == x.shape
 
 
+def test_gradients_of_the_shortcut_in_float64():
+    x, first, _ = small(torch.float64)
+    shortcut = (leaf(5, 4).requires_grad_(), leaf(5).requires_grad_())
+    args = (x, first.weight, *shortcut)
+    assert torch.autograd.gradcheck(conv_shortcut, args, fast_mode=True)
+
+
 def test_gradients_in_float64():
     _, first, _ = small(torch.float64)
     y = leaf(2, 2, 3, 3, 6).requires_grad_()
@@ -126,8 +154,10 @@ def test_gradients_in_float64():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # of opcheck's own views
-def test_the_op_is_registered_well():
-    _, first, second = small()
+def test_the_ops_are_registered_well():
+    x, first, second = small()
+    shortcut = (torch.randn(5, 4, requires_grad=True), torch.randn(5, requires_grad=True))
+    torch.library.opcheck(conv_shortcut, (x, first.weight, *shortcut))
     y = torch.randn(2, 2, 3, 3, 6, requires_grad=True)
     args = (y, first.bias, first.norm_weight, *first.film, second.weight)
     torch.library.opcheck(row_norm_conv, args)
@@ -155,13 +185,20 @@ def test_what_does_not_fit_is_refused(monkeypatch, path):
         kernels.conv_pair(x, first._replace(bias=second.bias), second)
     with pytest.raises(ValueError, match="takes residual"):
         kernels.conv_pair(x, first, second, residual=x)
+    with pytest.raises(
+        ValueError, match=r"takes shortcut \[5, 4\] and bias, got \[4, 5\] and \[5\]"
+    ):
+        kernels.conv_pair(x, first, second, shortcut=(torch.ones(4, 5), torch.ones(5)))
+    shortcut = (torch.ones(5, 4), torch.ones(5))
+    with pytest.raises(ValueError, match="a residual or a shortcut, got both"):
+        kernels.conv_pair(x, first, second, residual=x, shortcut=shortcut)
 
 
 def test_eager_is_the_formula(monkeypatch):
     monkeypatch.setattr("fastvd.kernels.dispatch._open_blocks", 1)
     x, first, second = small(torch.float64)
-    residual = leaf(2, 2, 3, 3, 5)
-    with FusedOps() as ops:
-        got = kernels.conv_pair(x, first, second, residual=residual)
-    assert not ops.called
-    torch.testing.assert_close(got, reference(x, first, second, residual=residual))
+    for more in ({"residual": leaf(2, 2, 3, 3, 5)}, {"shortcut": (leaf(5, 4), leaf(5))}):
+        with FusedOps() as ops:
+            got = kernels.conv_pair(x, first, second, **more)
+        assert not ops.called
+        torch.testing.assert_close(got, reference(x, first, second, **more))

@@ -132,7 +132,10 @@ class ResidualBlock(nn.Module):
         """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated."""
         first, second = self.block1.paired(emb), self.block2.paired(emb)
         if first and second:
-            return kernels.conv_pair(x, first, second, residual=self.shortcut(x))
+            if isinstance(self.shortcut, nn.Linear):
+                shortcut = (self.shortcut.weight, self.shortcut.bias)
+                return kernels.conv_pair(x, first, second, shortcut=shortcut)
+            return kernels.conv_pair(x, first, second, residual=x)
         y = self.block1(x, emb)
         return cast(Tensor, self.block2(y, emb, self.shortcut(x)))
 
