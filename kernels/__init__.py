@@ -7,8 +7,10 @@ from .layer_norm_act import layer_norm_act
 from .linear_attention import linear_attention
 from .rms_norm_act import rms_norm_act
 from .temporal_attention import temporal_attention
+from .temporal_core import MAX_FRAMES
 
 __all__ = [
+    "MAX_FRAMES",
     "conv_frames",
     "conv_norm_act",
     "eager",

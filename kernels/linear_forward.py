@@ -7,6 +7,7 @@ made: the first sweep over x gives G, the second the output.
 """
 
 from .launch import jit, tl
+from .rows import center
 
 
 @jit
@@ -108,15 +109,7 @@ def _context_fwd_kernel(
     for first in range((at % parts) * TOKENS, n, parts * TOKENS):
         l = first + tl.arange(0, TOKENS)
         x = load_rows(x_ptr, frame * n, l, n, C, CP).to(tl.float32)
-        mean = tl.sum(x, axis=1) / C
-        x -= mean[:, None]
-        if C < CP:
-            x = tl.where((tl.arange(0, CP) < C)[None, :], x, 0.0)
-        # a large mean is known to few digits
-        rest = tl.sum(x, axis=1) / C
-        x -= rest[:, None]
-        if C < CP:
-            x = tl.where((tl.arange(0, CP) < C)[None, :], x, 0.0)
+        x, mean, rest = center(x, C)
         rstd = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
         stored = (l < n) & (group == 0)
         to = rows_ptr + frame * n + l

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .dispatch import cast, cast_dtype
 from .launch import arch, interpreted, jit, launch, tl
+from .rows import turn
 from .temporal_block_backward import temporal_block_backward
 from .temporal_tile import (
     EPS,
@@ -30,7 +31,6 @@ from .temporal_tile import (
     places,
     scores_table,
     softmax,
-    turn,
 )
 
 
@@ -76,9 +76,9 @@ def _temporal_block_fwd_kernel(
     for head in range(HEADS):
         wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
         q = tl.dot(y, tl.trans(wq))
-        q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
+        q = turn(q, cos, sin, R).to(x.dtype)
         k = tl.dot(y, tl.trans(wk))
-        k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
+        k = turn(k, cos, sin, R).to(x.dtype)
         v = tl.dot(y, tl.trans(wv)).to(x.dtype)
         p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS)
         mixed = groups_nn(p.to(x.dtype), v, G, D, ROWS).to(x.dtype)
