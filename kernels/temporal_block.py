@@ -132,11 +132,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 
 def _gradients(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-    has_bias, has_frames = (ctx.saved_tensors[i] is not None for i in (6, 7))
+    tensors = ctx.saved_tensors  # once: gradient checkpointing makes them anew
     dx, dnorm, dqkv, dout, dbias, dframes = temporal_block_backward(
-        dz.contiguous(), *ctx.saved_tensors, ctx.heads
+        dz.contiguous(), *tensors, ctx.heads
     )
-    bias, frames = dbias if has_bias else None, dframes if has_frames else None
+    bias = None if tensors[6] is None else dbias
+    frames = None if tensors[7] is None else dframes
     return dx, dnorm, dqkv, dout, None, None, bias, frames, None, None
 
 

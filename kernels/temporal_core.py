@@ -239,9 +239,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 
 def _gradients(ctx: Any, do: Tensor) -> tuple[Tensor | None, ...]:
-    dqkv, dbias = temporal_core_backward(do.contiguous(), *ctx.saved_tensors, ctx.heads)
-    has_bias = ctx.saved_tensors[3] is not None
-    return dqkv, None, None, dbias if has_bias else None, None, None
+    tensors = ctx.saved_tensors  # once: gradient checkpointing makes them anew
+    dqkv, dbias = temporal_core_backward(do.contiguous(), *tensors, ctx.heads)
+    return dqkv, None, None, None if tensors[3] is None else dbias, None, None
 
 
 temporal_core.register_autograd(_gradients, setup_context=_save)
