@@ -9,8 +9,10 @@ from .layer_norm_act import layer_norm_act
 from .linear_attention import linear_attention
 from .rms_norm_act import rms_norm_act
 from .temporal_attention import temporal_attention
+from .temporal_core import MAX_FRAMES
 
 __all__ = [
+    "MAX_FRAMES",
     "AdamState",
     "AdamWEma",
     "Conv",

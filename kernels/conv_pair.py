@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import Film, check_norm
+from .checks import Film, check_clip, check_norm, check_shapes
 from .conv_norm_act import conv_frames, conv_norm_act
 from .conv_norm_act import reference as conv_reference
 from .conv_shortcut import conv_gradients, conv_shortcut
@@ -101,8 +101,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 
 def _gradients(ctx: Any, du: Tensor) -> tuple[Tensor | None, ...]:
-    y, conv_bias, norm_weight, scale, shift, _ = ctx.saved_tensors
-    dz, dw = row_norm_conv_backward(du.contiguous(), *ctx.saved_tensors)
+    # once: gradient checkpointing gives them away a single time
+    saved = ctx.saved_tensors
+    y, conv_bias, norm_weight, scale, shift, _ = saved
+    dz, dw = row_norm_conv_backward(du.contiguous(), *saved)
     norm = (conv_bias, norm_weight, None, scale, shift, False, True, EPS)
     dy, d_conv_bias, d_norm_weight, _, dscale, dshift = row_norm_backward(dz, y, *norm)
     film = (None, None) if scale is None else (dscale, dshift)
@@ -161,10 +163,9 @@ def _alone(x: Tensor, conv: Conv, residual: Tensor | None) -> Tensor:
 def _check(
     x: Tensor, first: Conv, second: Conv, residual: Tensor | None, shortcut: Shortcut | None
 ) -> None:
-    wanted = (len(second.weight), x.shape[-1]), (len(second.weight),)
-    if shortcut is not None and tuple(tuple(t.shape) for t in shortcut) != wanted:
-        got = " and ".join(str(list(t.shape)) for t in shortcut)
-        raise ValueError(f"conv_pair takes shortcut {list(wanted[0])} and bias, got {got}")
+    check_clip("conv_pair", x)
+    o, (w, b) = len(second.weight), shortcut or (None, None)
+    check_shapes("conv_pair", [("shortcut", w, (o, x.shape[-1])), ("shortcut's bias", b, (o,))])
     if residual is not None and shortcut is not None:
         raise ValueError("conv_pair takes a residual or a shortcut, got both")
     for i, (conv, c) in enumerate(((first, x.shape[-1]), (second, len(first.weight)))):
@@ -174,8 +175,6 @@ def _check(
             raise ValueError(
                 f"conv_pair takes weight [O, {c}, k, k], k odd, got {list(weight.shape)}"
             )
-        if x.ndim != 5:
-            raise ValueError(f"conv_pair takes x [B, T, H, W, C], got {list(x.shape)}")
         like = x.new_empty(()).expand(*x.shape[:-1], len(weight))
         vectors = {"bias": bias, "norm_weight": norm_weight}
         check_norm("conv_pair", like, film, residual if i else None, **vectors)
