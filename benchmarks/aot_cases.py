@@ -28,6 +28,15 @@ def row_norm(dtype: torch.dtype, c: int, *, op: str, film: bool) -> None:
     backward(y)
 
 
+def conv_norm(dtype: torch.dtype, c: int) -> None:
+    """The blocks of ``vdm``: few channels come in, for the convolution is torch's."""
+    x, residual = (torch.empty(2, 4, 8, 8, n, dtype=dtype, requires_grad=True) for n in (8, c))
+    weight, bias = torch.empty(c, 8, 3, 3, dtype=dtype), torch.empty(c, requires_grad=True)
+    scale, shift = torch.empty(2, 2 * c, dtype=dtype, requires_grad=True).chunk(2, dim=1)
+    norm = {"norm_weight": torch.empty(c, requires_grad=True), "film": (scale, shift)}
+    backward(kernels.conv_norm_act(x, weight, bias.to(dtype), **norm, residual=residual))
+
+
 def group_norm(dtype: torch.dtype, c: int, groups: int, *, pre_act: bool) -> None:
     """Norm and SiLU as after a convolution of ``vdm``, SiLU and norm as in ``two_stage``."""
     x = torch.empty(2, 4, 16, 16, c, dtype=dtype, requires_grad=True)
@@ -62,15 +71,24 @@ def temporal_attention(dtype: torch.dtype, c: int, t: int, *, positions: bool) -
     backward(y)
 
 
-def linear_attention(dtype: torch.dtype, c: int) -> None:
-    """8 heads of 32; float32 with tensor cores, without them no kernel takes it."""
+def linear_attention(dtype: torch.dtype, c: int, d: int) -> None:
+    """8 heads of d; float32 with tensor cores, without them no kernel takes it."""
     x = torch.empty(2, 4, 32, 32, c, dtype=dtype, requires_grad=True)
-    norm, qkv = torch.empty(c, requires_grad=True), torch.empty(768, c, requires_grad=True)
-    out = (torch.empty(c, 256, requires_grad=True), torch.empty(c, requires_grad=True))
+    norm, qkv = torch.empty(c, requires_grad=True), torch.empty(24 * d, c, requires_grad=True)
+    out = (torch.empty(c, 8 * d, requires_grad=True), torch.empty(c, requires_grad=True))
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = True
     backward(kernels.linear_attention(x, norm, qkv, out=out, heads=8))
     torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def adamw_ema(dtype: torch.dtype, *, offset: int, averaged: bool) -> None:
+    """The update of all weights; ``offset``: how many numbers off 16 bytes they start."""
+    params, exp_avgs, exp_avg_sqs, averages = ([torch.zeros(5 + offset)[offset:]] for _ in "pmva")
+    state = kernels.AdamState(exp_avgs, exp_avg_sqs, [torch.zeros(())])
+    optimizer = kernels.AdamWEma(params, state, averages if averaged else (), betas=(0.9, 0.99))
+    scale = torch.ones(()) if averaged else None
+    optimizer.update([torch.zeros(5, dtype=dtype)], rates=[(1e-4, 0.0)], scale=scale)
 
 
 CASES: dict[str, Callable[[], None]] = {
@@ -83,6 +101,10 @@ CASES: dict[str, Callable[[], None]] = {
         ("layer_norm_act", 64, False),
         ("layer_norm_act", 512, True),
     )
+}
+CASES |= {
+    f"conv_norm_act C={c} {name}": partial(conv_norm, DTYPES[name], c)
+    for name, c in (("fp32", 64), ("bf16", 64), ("bf16", 512))
 }
 CASES |= {
     f"group_norm_act C={c} {name}": partial(group_norm, DTYPES[name], c, groups, pre_act=pre_act)
@@ -113,7 +135,23 @@ CASES |= {
 }
 
 CASES |= {
-    f"linear_attention C={c} {name}": partial(linear_attention, DTYPES[name], c)
-    for name, widths in {"fp32": (64, 128), "fp16": (64,), "bf16": (64, 128)}.items()
-    for c in widths
+    f"linear_attention C={c} D={d} {name}": partial(linear_attention, DTYPES[name], c, d)
+    for name, c, d in (
+        ("fp32", 64, 32),
+        ("fp32", 128, 32),
+        ("fp32", 64, 64),
+        ("fp16", 64, 32),
+        ("bf16", 64, 16),
+        ("bf16", 64, 32),
+        ("bf16", 64, 64),
+        ("bf16", 128, 16),
+        ("bf16", 128, 32),
+    )
+}
+
+CASES |= {
+    "adamw_ema fp32": partial(adamw_ema, torch.float32, offset=0, averaged=True),
+    "adamw_ema bf16": partial(adamw_ema, torch.bfloat16, offset=0, averaged=True),
+    "adamw_ema fp32 alone": partial(adamw_ema, torch.float32, offset=0, averaged=False),
+    "adamw_ema fp32 unaligned": partial(adamw_ema, torch.float32, offset=1, averaged=True),
 }

@@ -46,7 +46,7 @@ def conv_frames(
     frames = rearrange(x, "b t h w c -> (b t) c h w")  # a channels-last view, no copy
     padding = weight.shape[-1] // 2 if padding is None else padding
     y = F.conv2d(frames, weight, bias, stride, padding)
-    return rearrange(y, "(b t) c h w -> b t h w c", b=x.shape[0])
+    return rearrange(y, "(b t) c h w -> b t h w c", t=x.shape[1])
 
 
 def conv_norm_act(

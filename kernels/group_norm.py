@@ -19,7 +19,6 @@ from .group_norm_backward import group_norm_backward
 from .group_statistics import (
     MAX_CHANNELS,
     WARPS,
-    channel_or_zero,
     cut,
     from_center,
     group_statistics_kernel,
@@ -30,7 +29,7 @@ from .group_statistics import (
     tile,
 )
 from .launch import jit, launch, tl
-from .modulation import modulation, rows, stride
+from .modulation import channel_or_zero, modulation, rows, stride
 from .sigmoid import silu
 
 DEEP = 4

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .group_statistics import WARPS, channel_or_zero, cut, from_center, members, place, spread, tile
+from .group_statistics import WARPS, cut, from_center, members, place, spread, tile
 from .launch import jit, launch, tl
-from .modulation import modulation, modulation_backward, stride
+from .modulation import channel_or_zero, modulation, modulation_backward, stride
 from .sigmoid import d_silu, silu
 
 DEEP = 2

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from .launch import accumulator, ceil_div, jit, parts_of, power_of_2, tl
+from .modulation import channel_or_zero
 from .sigmoid import silu
 
 COLS, MAX_GROUPS = 128, 32
@@ -182,15 +183,6 @@ def group_statistics_kernel(
     tl.store(to, hi, mask=held)
     tl.store(to + G, lo, mask=held)
     tl.store(to + 2 * G, m2, mask=held)
-
-
-@jit
-def channel_or_zero(ptr, c, inside, ACC: tl.constexpr):
-    """A number for each channel, zero where no tensor is given."""
-    values = tl.zeros_like(c).to(ACC)
-    if ptr is not None:
-        values += tl.load(ptr + c, mask=inside, other=0.0).to(ACC)
-    return values
 
 
 @jit

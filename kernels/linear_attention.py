@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .checks import check_clip, check_heads, check_shapes
 from .dispatch import cast, fused
 from .launch import precision
 from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
@@ -171,21 +172,18 @@ def linear_attention(
 def _check(
     x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out: tuple[Tensor, Tensor], heads: int
 ) -> None:
-    if x.ndim != 5:
-        raise ValueError(f"linear_attention takes x [B, T, H, W, C], got {list(x.shape)}")
-    if heads < 1:
-        raise ValueError(f"linear_attention takes one head or more, got {heads}")
-    rows, c = len(qkv_weight), x.shape[-1]
-    if rows % (3 * heads):
-        raise ValueError(f"3 * {heads} heads must divide the rows, got {rows}")
-    for name, tensor, shape in (
-        ("norm_weight", norm_weight, [c]),
-        ("qkv_weight", qkv_weight, [rows, c]),
-        ("out weight", out[0], [c, rows // 3]),
-        ("out bias", out[1], [c]),
-    ):
-        if list(tensor.shape) != shape:
-            raise ValueError(f"linear_attention takes {name} {shape}, got {list(tensor.shape)}")
+    op, rows, c = "linear_attention", len(qkv_weight), x.shape[-1]
+    check_clip(op, x)
+    check_heads(op, heads, rows)
+    check_shapes(
+        op,
+        [
+            ("norm_weight", norm_weight, [c]),
+            ("qkv_weight", qkv_weight, [rows, c]),
+            ("out weight", out[0], [c, rows // 3]),
+            ("out bias", out[1], [c]),
+        ],
+    )
 
 
 def _limit(x: Tensor, qkv_weight: Tensor, heads: int) -> str:

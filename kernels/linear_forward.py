@@ -7,6 +7,7 @@ made: the first sweep over x gives G, the second the output.
 """
 
 from .launch import jit, tl
+from .rows import center
 
 
 @jit
@@ -57,8 +58,8 @@ def load_normed(x_ptr, rows_ptr, row, rows, l, n, C: tl.constexpr, CP: tl.conste
     """xhat in float32, from statistics that the forward left, and rstd."""
     x = load_rows(x_ptr, row, l, n, C, CP).to(tl.float32)
     mean = tl.load(rows_ptr + row + l, mask=l < n, other=0.0)
-    rest = tl.load(rows_ptr + (rows + row) + l, mask=l < n, other=0.0)
-    rstd = tl.load(rows_ptr + (2 * rows + row) + l, mask=l < n, other=0.0)
+    rest = tl.load(rows_ptr + rows + row + l, mask=l < n, other=0.0)
+    rstd = tl.load(rows_ptr + rows + rows + row + l, mask=l < n, other=0.0)
     # a large mean is known to few digits
     xhat = ((x - mean[:, None]) - rest[:, None]) * rstd[:, None]
     if C < CP:
@@ -108,21 +109,13 @@ def _context_fwd_kernel(
     for first in range((at % parts) * TOKENS, n, parts * TOKENS):
         l = first + tl.arange(0, TOKENS)
         x = load_rows(x_ptr, frame * n, l, n, C, CP).to(tl.float32)
-        mean = tl.sum(x, axis=1) / C
-        x -= mean[:, None]
-        if C < CP:
-            x = tl.where((tl.arange(0, CP) < C)[None, :], x, 0.0)
-        # a large mean is known to few digits
-        rest = tl.sum(x, axis=1) / C
-        x -= rest[:, None]
-        if C < CP:
-            x = tl.where((tl.arange(0, CP) < C)[None, :], x, 0.0)
+        x, mean, rest = center(x, C)
         rstd = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
         stored = (l < n) & (group == 0)
         to = rows_ptr + frame * n + l
         tl.store(to, mean, mask=stored)
         tl.store(to + rows, rest, mask=stored)
-        tl.store(to + 2 * rows, rstd, mask=stored)
+        tl.store(to + rows + rows, rstd, mask=stored)
         xhat = (x * rstd[:, None]).to(x_ptr.dtype.element_ty)
         k = tl.dot(wk, tl.trans(xhat), input_precision=PRECISION)
         k = tl.where((l < n)[None, :], k, float("-inf"))

@@ -20,6 +20,15 @@ def _weight(w_ptr, c, C: tl.constexpr, ACC: tl.constexpr):
 
 
 @jit
+def channel_or_zero(ptr, c, inside, ACC: tl.constexpr):
+    """A number for each channel, zero where no tensor is given."""
+    values = tl.zeros_like(c).to(ACC)
+    if ptr is not None:
+        values += tl.load(ptr + c, mask=inside, other=0.0).to(ACC)
+    return values
+
+
+@jit
 def modulation(
     w_ptr,
     b_ptr,

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from .checks import Film
 from .launch import accumulator, ceil_div, jit, launch, parts_of, power_of_2, tl
-from .modulation import modulation, modulation_backward, rows, stride
+from .modulation import channel_or_zero, modulation, modulation_backward, rows, stride
+from .rows import standardize
+from .sigmoid import d_silu, silu
 
 FORWARD_TILE, BACKWARD_TILE = 4096, 2048
 """Elements of x that a program holds at once: more would leave a processor to few warps."""
@@ -25,17 +27,33 @@ MAX_CHANNELS = 8192
 
 
 @jit
-def _normalize(x, mask, eps, C: tl.constexpr, CENTERED: tl.constexpr):
+def _normalize(x, eps, C: tl.constexpr, CENTERED: tl.constexpr):
     """xhat, and what x was multiplied with; a NaN reaches all of its row."""
     if CENTERED:
-        x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
-        # what the first mean was rounded off by: it shows where rows lie far from zero
-        x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
-        r = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
-    else:
-        mean_square = tl.sum(x * x, axis=1) / C
-        r = 1.0 / tl.sqrt(tl.where(mean_square * C < eps * eps, eps * eps / C, mean_square))
+        return standardize(x, eps, C)
+    mean_square = tl.sum(x * x, axis=1) / C
+    r = 1.0 / tl.sqrt(tl.where(mean_square * C < eps * eps, eps * eps / C, mean_square))
     return x * r[:, None], r
+
+
+@jit
+def _load_tile(
+    x_ptr,
+    conv_bias,
+    first,
+    sample,
+    N,
+    c,
+    C: tl.constexpr,
+    ROWS: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Rows of a sample from ``first``, where they lie, and which of them are there."""
+    rows = first + tl.arange(0, ROWS)
+    mask = (rows < N)[:, None] & (c < C)[None, :]
+    at = (sample * N + rows)[:, None] * C + c[None, :]
+    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC) + conv_bias[None, :]
+    return x, at, mask
 
 
 @jit
@@ -56,7 +74,6 @@ def _row_norm_fwd_kernel(
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
     CENTERED: tl.constexpr,
-    HAS_CONV_BIAS: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_FILM: tl.constexpr,
     HAS_RESIDUAL: tl.constexpr,
@@ -66,20 +83,17 @@ def _row_norm_fwd_kernel(
     tiles = tl.cdiv(N, ROWS)
     sample = (tl.program_id(0) // tiles).to(tl.int64)
     first = (tl.program_id(0) % tiles) * ROWS
-    rows, c = first + tl.arange(0, ROWS), tl.arange(0, COLS)
-    mask = (rows < N)[:, None] & (c < C)[None, :]
-    at = (sample * N + rows)[:, None] * C + c[None, :]
-    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
-    if HAS_CONV_BIAS:
-        x += tl.load(conv_bias_ptr + c, mask=c < C, other=0.0).to(ACC)[None, :]
+    c = tl.arange(0, COLS)
+    conv_bias = channel_or_zero(conv_bias_ptr, c, c < C, ACC)
+    x, at, mask = _load_tile(x_ptr, conv_bias, first, sample, N, c, C, ROWS, ACC)
     gain, offset = modulation(
         *(w_ptr, b_ptr, scale_ptr, shift_ptr, scale_stride, shift_stride),
         *(sample, c, C, HAS_BIAS, HAS_FILM, ACC),
     )
-    xhat, _ = _normalize(x, mask, eps, C, CENTERED)
+    xhat, _ = _normalize(x, eps, C, CENTERED)
     z = xhat * gain[None, :] + offset[None, :]
     if ACT:
-        z = z * tl.sigmoid(z)
+        z = silu(z)
     if HAS_RESIDUAL:
         z += tl.load(residual_ptr + at, mask=mask, other=0.0).to(ACC)
     tl.store(z_ptr + at, z.to(z_ptr.dtype.element_ty), mask=mask)
@@ -105,7 +119,6 @@ def _row_norm_bwd_kernel(
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
     CENTERED: tl.constexpr,
-    HAS_CONV_BIAS: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_FILM: tl.constexpr,
     ACT: tl.constexpr,
@@ -119,20 +132,13 @@ def _row_norm_bwd_kernel(
         *(sample, c, C, HAS_BIAS, HAS_FILM, ACC),
     )
     d_gain, d_offset, d_conv_bias = tl.zeros_like(gain), tl.zeros_like(gain), tl.zeros_like(gain)
-    conv_bias = tl.zeros_like(gain)
-    if HAS_CONV_BIAS:
-        conv_bias = tl.load(conv_bias_ptr + c, mask=c < C, other=0.0).to(ACC)
+    conv_bias = channel_or_zero(conv_bias_ptr, c, c < C, ACC)
     for first in range(part * ROWS, N, parts * ROWS):
-        rows = first + tl.arange(0, ROWS)
-        mask = (rows < N)[:, None] & (c < C)[None, :]
-        at = (sample * N + rows)[:, None] * C + c[None, :]
-        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC) + conv_bias[None, :]
+        x, at, mask = _load_tile(x_ptr, conv_bias, first, sample, N, c, C, ROWS, ACC)
         dv = tl.load(dz_ptr + at, mask=mask, other=0.0).to(ACC)
-        xhat, r = _normalize(x, mask, eps, C, CENTERED)
+        xhat, r = _normalize(x, eps, C, CENTERED)
         if ACT:
-            v = xhat * gain[None, :] + offset[None, :]
-            s = tl.sigmoid(v)
-            dv *= s * (1.0 + v * (1.0 - s))
+            dv *= d_silu(xhat * gain[None, :] + offset[None, :])
         d_gain += tl.sum(dv * xhat, axis=0)
         d_offset += tl.sum(dv, axis=0)
         g = dv * gain[None, :]
@@ -140,13 +146,13 @@ def _row_norm_bwd_kernel(
         if CENTERED:
             dx -= (tl.sum(g, axis=1) / C)[:, None]
         dx *= r[:, None]
-        if HAS_CONV_BIAS:
+        if conv_bias_ptr is not None:
             d_conv_bias += tl.sum(dx, axis=0)
         tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
-    to = sums_ptr + (sample * parts + part) * (3 if HAS_CONV_BIAS else 2) * C + c
+    to = sums_ptr + (sample * parts + part) * (2 if conv_bias_ptr is None else 3) * C + c
     tl.store(to, d_gain, mask=c < C)
     tl.store(to + C, d_offset, mask=c < C)
-    if HAS_CONV_BIAS:
+    if conv_bias_ptr is not None:
         tl.store(to + 2 * C, d_conv_bias, mask=c < C)
 
 
@@ -179,7 +185,6 @@ def row_norm(
         *(stride(scale), stride(shift), n, eps),
         **blocks,
         CENTERED=centered,
-        HAS_CONV_BIAS=conv_bias is not None,
         HAS_BIAS=bias is not None,
         HAS_FILM=scale is not None,
         HAS_RESIDUAL=residual is not None,
@@ -222,7 +227,6 @@ def row_norm_backward(
         *(stride(scale), stride(shift), n, eps, parts),
         **blocks,
         CENTERED=centered,
-        HAS_CONV_BIAS=conv_bias is not None,
         HAS_BIAS=bias is not None,
         HAS_FILM=scale is not None,
         ACT=act,

@@ -1,4 +1,4 @@
-"""Sigmoid and SiLU inside kernels, in three quarters of the instructions of ``tl.sigmoid``.
+"""Sigmoid and SiLU inside kernels, in fewer instructions than ``tl.sigmoid``.
 
 ``exp2`` has no care for subnormal results, which 1 is added to here.
 """

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
-from .dispatch import cast, fused
+from .checks import check_clip, check_heads, check_shapes
+from .dispatch import cast, cast_dtype, fused
 from .layer_norm_act import layer_norm_act
 from .split import split_bmm
 from .temporal_block import block_limit, temporal_block
-from .temporal_core import core_limit, temporal_core
+from .temporal_core import MAX_FRAMES, core_limit, temporal_core
 
 EPS = 1e-5
 
@@ -79,15 +80,17 @@ def temporal_attention(
 
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out_weight:
     [C, heads * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the
-    normalised frames; focus_present: bool [B]. Differentiable in all but angles.
+    normalised frames; focus_present: bool [B]. Differentiable in all but angles. Raises ValueError
+    for more than 64 frames, and where shapes, devices or dtypes do not go together.
     """
     weights, tables = (norm_weight, qkv_weight, out_weight), (angles, bias, frames)
     _check(x, *weights, heads, *tables, focus_present)
-    limit = core_limit(x, qkv_weight.shape[0] // (3 * heads))
+    limit = core_limit(x.shape[1], qkv_weight.shape[0] // (3 * heads), cast_dtype(x))
     if fused("temporal_attention", x, *weights, *tables, limit=limit):
         if not block_limit(x, qkv_weight, heads):
             return temporal_block(x, *weights, *tables, focus_present, heads=heads)
-        y = _normalized(cast(x), norm_weight, frames)
+        x = cast(x)
+        y = _normalized(x, norm_weight, frames)
         qkv = F.linear(y, qkv_weight.to(y.dtype))
         o = _core(qkv, heads, angles, bias, focus_present)
         return x + F.linear(o, out_weight.to(y.dtype))
@@ -121,26 +124,31 @@ def _check(
     frames: Tensor | None,
     focus_present: Tensor | None,
 ) -> None:
-    op = "temporal_attention"
-    if x.ndim != 5:
-        raise ValueError(f"{op} takes x [B, T, H, W, C], got {list(x.shape)}")
-    if heads < 1 or qkv_weight.shape[0] % (3 * heads):
-        raise ValueError(f"3 * {heads} heads must divide the rows, got {qkv_weight.shape[0]}")
+    op, rows = "temporal_attention", len(qkv_weight)
+    check_clip(op, x)
+    check_heads(op, heads, rows)
     b, t, _, _, c = x.shape
-    width = qkv_weight.shape[0] // 3
-    pairs = 0 if angles is None or not angles.ndim else min(angles.shape[-1], width // heads // 2)
-    wanted: list[tuple[str, Tensor | None, list[int]]] = [
-        ("norm_weight", norm_weight, [c]),
-        ("qkv_weight", qkv_weight, [3 * width, c]),
-        ("out_weight", out_weight, [c, width]),
-        ("angles", angles, [t, pairs]),
-        ("bias", bias, [heads, t, t]),
-        ("frames", frames, [t, c]),
-        ("focus_present", focus_present, [b]),
-    ]
-    for name, tensor, shape in wanted:
-        if tensor is not None and list(tensor.shape) != shape:
-            raise ValueError(f"{op} takes {name} {shape}, got {list(tensor.shape)}")
+    if t > MAX_FRAMES:
+        raise ValueError(f"{op} takes up to {MAX_FRAMES} frames, got {t}")
+    half = rows // (3 * heads) // 2
+    pairs = 0 if angles is None or not angles.ndim else min(angles.shape[-1], half)
+    check_shapes(
+        op,
+        [
+            ("norm_weight", norm_weight, [c]),
+            ("qkv_weight", qkv_weight, [rows, c]),
+            ("out_weight", out_weight, [c, rows // 3]),
+            ("angles", angles, [t, pairs]),
+            ("bias", bias, [heads, t, t]),
+            ("frames", frames, [t, c]),
+            ("focus_present", focus_present, [b]),
+        ],
+    )
+    if focus_present is not None and focus_present.dtype != torch.bool:
+        raise ValueError(f"{op} takes focus_present of bool, got {focus_present.dtype}")
+    if focus_present is not None and focus_present.device != x.device:
+        devices = f"{x.device}, {focus_present.device}"
+        raise ValueError(f"{op} takes tensors on one device, got {devices}")
 
 
 def _normalized(x: Tensor, weight: Tensor, frames: Tensor | None) -> Tensor:

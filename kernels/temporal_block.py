@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .dispatch import cast, cast_dtype
 from .launch import arch, interpreted, jit, launch, tl
+from .rows import turn
 from .temporal_block_backward import temporal_block_backward
 from .temporal_tile import (
     EPS,
@@ -30,7 +31,6 @@ from .temporal_tile import (
     places,
     scores_table,
     softmax,
-    turn,
 )
 
 
@@ -76,9 +76,9 @@ def _temporal_block_fwd_kernel(
     for head in range(HEADS):
         wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
         q = tl.dot(y, tl.trans(wq))
-        q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
+        q = turn(q, cos, sin, R).to(x.dtype)
         k = tl.dot(y, tl.trans(wk))
-        k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
+        k = turn(k, cos, sin, R).to(x.dtype)
         v = tl.dot(y, tl.trans(wv)).to(x.dtype)
         p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS)
         mixed = groups_nn(p.to(x.dtype), v, G, D, ROWS).to(x.dtype)
@@ -132,11 +132,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 
 def _gradients(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-    has_bias, has_frames = (ctx.saved_tensors[i] is not None for i in (6, 7))
+    tensors = ctx.saved_tensors  # once: gradient checkpointing makes them anew
     dx, dnorm, dqkv, dout, dbias, dframes = temporal_block_backward(
-        dz.contiguous(), *ctx.saved_tensors, ctx.heads
+        dz.contiguous(), *tensors, ctx.heads
     )
-    bias, frames = dbias if has_bias else None, dframes if has_frames else None
+    bias = None if tensors[6] is None else dbias
+    frames = None if tensors[7] is None else dframes
     return dx, dnorm, dqkv, dout, None, None, bias, frames, None, None
 
 

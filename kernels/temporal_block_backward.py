@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .launch import arch, jit, launch, tl
+from .rows import standardize, turn
 from .temporal_tile import (
     EPS,
     GROUP,
@@ -28,8 +29,6 @@ from .temporal_tile import (
     places,
     scores_table,
     softmax,
-    standardized,
-    turn,
 )
 
 HOPPER = 90
@@ -62,7 +61,8 @@ def _norm_backward(
     c = tl.arange(0, COLS)
     mask = there[:, None] & (c < C)[None, :]
     at = token[:, None] * C + c[None, :]
-    xhat, r = standardized(tl.load(x_ptr + at, mask=mask, other=0.0), mask, eps, C)
+    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    xhat, r = standardize(x, eps, C)
     dy = tl.load(dx_ptr + at, mask=mask, other=0.0).to(tl.float32)
     g = dy * tl.load(gain_ptr + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     dx = g - xhat * (tl.sum(g * xhat, axis=1) / C)[:, None] - (tl.sum(g, axis=1) / C)[:, None]
@@ -152,9 +152,9 @@ def _temporal_block_bwd_kernel(
     for head in range(HEADS):
         wq, wk, wv = head_weights(qkv_ptr, head, HEADS, C, COLS, D)
         q = tl.dot(y, tl.trans(wq))
-        q = turn(q, cos, sin, D, R, ROWS).to(x.dtype)
+        q = turn(q, cos, sin, R).to(x.dtype)
         k = tl.dot(y, tl.trans(wk))
-        k = turn(k, cos, sin, D, R, ROWS).to(x.dtype)
+        k = turn(k, cos, sin, R).to(x.dtype)
         v = tl.dot(y, tl.trans(wv)).to(x.dtype)
         p = softmax(q, k, table_ptr, head, alone, scale, D, G, ROWS, HAS_FOCUS)
         wo = out_weight(out_ptr, head, HEADS, C, COLS, D)
@@ -167,8 +167,8 @@ def _temporal_block_bwd_kernel(
             tl.store(dbias_ptr + to, pairs)
         ds, p = (ds * scale).to(x.dtype), p.to(x.dtype)
         o = groups_nn(p, v, G, D, ROWS).to(x.dtype)
-        dq = turn(groups_nn(ds, k, G, D, ROWS), cos, -sin, D, R, ROWS).to(x.dtype)
-        dk = turn(groups_tn(ds, q, G, D, ROWS), cos, -sin, D, R, ROWS).to(x.dtype)
+        dq = turn(groups_nn(ds, k, G, D, ROWS), cos, -sin, R).to(x.dtype)
+        dk = turn(groups_tn(ds, q, G, D, ROWS), cos, -sin, R).to(x.dtype)
         dv = groups_tn(p, do, G, D, ROWS).to(x.dtype)
         if not TWO_SWEEPS:
             dy = tl.dot(dq, wq, dy)

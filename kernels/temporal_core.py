@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .launch import ceil_div, jit, launch, parts_of, power_of_2, precision, tl
+from .rows import turn
 from .temporal_pairs import (
     angles,
     base_2,
@@ -24,7 +25,6 @@ from .temporal_pairs import (
     places,
     seen_frames,
     softmax_rows,
-    turn,
 )
 
 LEAST_FRAMES, MAX_FRAMES = 16, 64
@@ -68,7 +68,7 @@ def _temporal_core_fwd_kernel(
     for tile in range(tl.program_id(0) // groups, tl.cdiv(B * N, G // HB), parts):
         token, column, real, sample = places(tile, heads_before, B, N, T, HEADS, HB, G, F, D)
         at = qkv_ptr + token * (3 * WIDE) + column
-        q, k, v = load_turned(at, real, cos, sin, WIDE, R, F, G, D)
+        q, k, v = load_turned(at, real, cos, sin, WIDE, R)
         scores = pair_product(q, tl.permute(k, (0, 2, 1)), PRECISION) * base_2(scale)
         if HAS_BIAS:
             scores += bias
@@ -115,7 +115,7 @@ def _temporal_core_bwd_kernel(
     for tile in range(tl.program_id(0) // groups, tl.cdiv(B * N, G // HB), parts):
         token, column, real, sample = places(tile, heads_before, B, N, T, HEADS, HB, G, F, D)
         at = qkv_ptr + token * (3 * WIDE) + column
-        q, k, v = load_turned(at, real, cos, sin, WIDE, R, F, G, D)
+        q, k, v = load_turned(at, real, cos, sin, WIDE, R)
         do = tl.load(do_ptr + token * WIDE + column, mask=real, other=0.0)
         do = tl.permute(do, (1, 0, 2))
         scores = pair_product(q, tl.permute(k, (0, 2, 1)), PRECISION) * base_2(scale)
@@ -136,9 +136,9 @@ def _temporal_core_bwd_kernel(
         dv = pair_product(tl.permute(p.to(q.dtype), (0, 2, 1)), do, PRECISION)
         tl.store(at + 2 * WIDE, tl.permute(dv, (1, 0, 2)).to(q.dtype), mask=real)
         dq = tl.permute(pair_product(ds, k, PRECISION) * scale, (1, 0, 2))
-        tl.store(at, turn(dq, cos, -sin, R, F, G, D).to(q.dtype), mask=real)
+        tl.store(at, turn(dq, cos, -sin, R).to(q.dtype), mask=real)
         dk = pair_product(tl.permute(ds, (0, 2, 1)), q, PRECISION) * scale
-        dk = turn(tl.permute(dk, (1, 0, 2)), cos, -sin, R, F, G, D)
+        dk = turn(tl.permute(dk, (1, 0, 2)), cos, -sin, R)
         tl.store(at + WIDE, dk.to(q.dtype), mask=real)
     if HAS_BIAS:
         part = tl.program_id(0) // groups * (G // HB) + tl.arange(0, G) // HB
@@ -239,20 +239,17 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 
 def _gradients(ctx: Any, do: Tensor) -> tuple[Tensor | None, ...]:
-    dqkv, dbias = temporal_core_backward(do.contiguous(), *ctx.saved_tensors, ctx.heads)
-    has_bias = ctx.saved_tensors[3] is not None
-    return dqkv, None, None, dbias if has_bias else None, None, None
+    tensors = ctx.saved_tensors  # once: gradient checkpointing makes them anew
+    dqkv, dbias = temporal_core_backward(do.contiguous(), *tensors, ctx.heads)
+    return dqkv, None, None, None if tensors[3] is None else dbias, None, None
 
 
 temporal_core.register_autograd(_gradients, setup_context=_save)
 
 
-def core_limit(x: Tensor, head_dim: int) -> str:
-    """What the kernel does not take of x [B, T, ...], projected to heads of ``head_dim``."""
-    frames = x.shape[1]
-    if frames > MAX_FRAMES:
-        return f"{frames} frames are more than {MAX_FRAMES}"
-    most = TILE // (max(LEAST_FRAMES, power_of_2(frames)) * x.element_size())
+def core_limit(frames: int, head_dim: int, dtype: torch.dtype) -> str:
+    """What the kernel does not take of q, k and v in ``dtype``."""
+    most = TILE // (max(LEAST_FRAMES, power_of_2(frames)) * dtype.itemsize)
     if head_dim & (head_dim - 1) or not LEAST_HEAD_DIM <= head_dim <= most:
         return f"heads of {head_dim} channels, not a power of 2 in {LEAST_HEAD_DIM}..{most}"
     return ""

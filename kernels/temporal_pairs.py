@@ -6,6 +6,7 @@ another, not even a NaN.
 """
 
 from .launch import jit, tl
+from .rows import turn
 
 
 @jit
@@ -45,19 +46,6 @@ def angles(cos_ptr, sin_ptr, T, R: tl.constexpr, F: tl.constexpr, D: tl.constexp
 
 
 @jit
-def turn(x, cos, sin, R: tl.constexpr, F: tl.constexpr, G: tl.constexpr, D: tl.constexpr):
-    """Neighbouring channels of x [F, G, D], turned."""
-    if R:
-        even, odd = tl.split(tl.reshape(x.to(tl.float32), [F, G, D // 2, 2]))
-        a, b = even * cos - odd * sin, odd * cos + even * sin
-        if 2 * R < D:
-            is_turned = (tl.arange(0, D // 2) < R)[None, None, :]
-            a, b = tl.where(is_turned, a, even), tl.where(is_turned, b, odd)
-        x = tl.reshape(tl.join(a, b), [F, G, D]).to(x.dtype)
-    return x
-
-
-@jit
 def load_turned(
     at,
     real,
@@ -65,13 +53,10 @@ def load_turned(
     sin,
     WIDE: tl.constexpr,
     R: tl.constexpr,
-    F: tl.constexpr,
-    G: tl.constexpr,
-    D: tl.constexpr,
 ):
     """q, k and v [G, F, D], q and k turned."""
-    q = turn(tl.load(at, mask=real, other=0.0), cos, sin, R, F, G, D)
-    k = turn(tl.load(at + WIDE, mask=real, other=0.0), cos, sin, R, F, G, D)
+    q = turn(tl.load(at, mask=real, other=0.0), cos, sin, R)
+    k = turn(tl.load(at + WIDE, mask=real, other=0.0), cos, sin, R)
     v = tl.load(at + 2 * WIDE, mask=real, other=0.0)
     return tl.permute(q, (1, 0, 2)), tl.permute(k, (1, 0, 2)), tl.permute(v, (1, 0, 2))
 

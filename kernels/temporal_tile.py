@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .launch import ceil_div, jit, launch, power_of_2, tl
+from .rows import standardize
 
 EPS = 1e-5
 ROWS = 64
@@ -33,22 +34,11 @@ def places(tile, first, N, HW, T, F: tl.constexpr, ROWS: tl.constexpr, COUNT: tl
 
 
 @jit
-def standardized(x, mask, eps, C: tl.constexpr):
-    """Rows with their mean taken off, over their deviation; and 1 / deviation."""
-    x = x.to(tl.float32)
-    x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
-    # again, for the mean of numbers far from zero is rounded
-    x = tl.where(mask, x - (tl.sum(x, axis=1) / C)[:, None], 0.0)
-    r = 1.0 / tl.sqrt(tl.sum(x * x, axis=1) / C + eps)
-    return x * r[:, None], r
-
-
-@jit
 def block_input(
     x, mask, frame, c, gain_ptr, frames_ptr, eps, C: tl.constexpr, HAS_FRAMES: tl.constexpr
 ):
     """Layer norm of the rows plus their frames' embedding, in the dtype of x."""
-    y, _ = standardized(x, mask, eps, C)
+    y, _ = standardize(x.to(tl.float32), eps, C)
     y *= tl.load(gain_ptr + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     if HAS_FRAMES:
         at = frames_ptr + frame[:, None] * C + c[None, :]
@@ -90,16 +80,6 @@ def angles_of(cos_ptr, sin_ptr, frame, T, D: tl.constexpr, R: tl.constexpr, ROWS
     at, mask = frame[:, None] * R + pair, (frame < T)[:, None] & (pair < R)
     cos = tl.load(cos_ptr + at, mask=mask, other=1.0)
     return cos, tl.load(sin_ptr + at, mask=mask, other=0.0)
-
-
-@jit
-def turn(x, cos, sin, D: tl.constexpr, R: tl.constexpr, ROWS: tl.constexpr):
-    """Neighbouring columns of each row as pairs, turned."""
-    if R == 0:
-        return x
-    even, odd = tl.split(tl.reshape(x, [ROWS, D // 2, 2]))
-    turned = tl.join(even * cos - odd * sin, odd * cos + even * sin)
-    return tl.reshape(turned, [ROWS, D])
 
 
 @jit

@@ -242,6 +242,10 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
             [*train, "--videos", video, "--clips.size", "33"],
             "clips.size must be a multiple of 8 here, got 33",
         ),
+        "too many frames": (
+            [*train, "--videos", video, "--clips.frames", "65"],
+            "clips.frames must be 64 or fewer here, got 65",
+        ),
         "gif too fast": ([*gif, "--fps", "60"], "60"),
         "no run": (["generate", tmp_path / "none"], "none"),
         "not a checkpoint": (

@@ -120,6 +120,8 @@ def level_cases(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
     yield Case("group_norm_act", shape, affine, groups, [*rows, bias])
     norm = {"norm_weight": gain, "film": film}
     yield Case("conv_norm_act", shape, (x, conv, conv_bias), norm, [*rows, conv, conv_bias])
+    pair = (kernels.Conv(conv, conv_bias, gain, film),) * 2
+    yield Case("conv_pair", shape, (x, *pair), {}, [*rows, conv, conv_bias])
     heads = {"out": (out, conv_bias), "heads": HEADS}
     yield Case("linear_attention", shape, (x, gain, qkv), heads, [x, gain, qkv, out, conv_bias])
     angles = torch.outer(torch.arange(shape[1]), 0.6 ** torch.arange(HEAD_DIM // 2)).to(device)

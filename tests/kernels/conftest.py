@@ -1,9 +1,10 @@
-"""What kernel tests share: bfloat16 in the interpreter, and memory that is NaN until written."""
+"""What kernel tests share: an interpreter that knows bfloat16, memory that is NaN until written."""
 
 from collections.abc import Iterator
 
 import bf16
 import numpy as np
+import patching
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from fastvd.kernels import dispatch, launch
 
 if launch.interpreted:
     bf16.install()
+    patching.install()
 
 
 @pytest.fixture(autouse=True)

@@ -158,6 +158,7 @@ def test_autocast_stays_close():
     ("bad", "message"),
     [
         ({"x": clips(channels=4)}, r"x must be \[B, 3, T, H, W\], got \[2, 4, 3, 8, 8\]"),
+        ({"x": clips(frames=65)}, "temporal attention takes up to 64 frames, got 65"),
         ({"x": clips(size=7)}, "height and width must be multiples of 2, got 7 x 7"),
         ({"t": torch.ones(3)}, r"t must be \[2\], got \[3\]"),
         ({"cond": torch.ones(2, 9)}, r"cond must be None, got \[2, 9\]"),

@@ -17,7 +17,7 @@ def test_decay_warms_up_to_its_limit():
     decays = []
     for _ in range(12):
         decays.append(ema.decay)
-        ema.update(_network(0))
+        ema.update()
     assert decays[:3] == [1 / 10, 2 / 11, 3 / 12]
     assert decays[8:] == [0.5] * 4
 
@@ -27,9 +27,21 @@ def test_decay_without_warmup_is_constant():
 
 
 def test_update_is_the_weighted_mean():
-    ema = Ema(_network(1), EmaConfig(decay=0.75, has_warmup=False))
-    ema.update(_network(5))
+    network = _network(1)
+    ema = Ema(network, EmaConfig(decay=0.75, has_warmup=False))
+    nn.init.constant_(network.weight, 5)
+    ema.update()
     assert ema.network.weight.item() == pytest.approx(0.75 * 1 + 0.25 * 5)
+
+
+def test_what_has_moved_already_stays():
+    network = nn.Linear(1, 1)
+    ema = Ema(network, EmaConfig(decay=0, has_warmup=False))
+    nn.init.constant_(network.weight, 5)
+    nn.init.constant_(network.bias, 7)
+    before = ema.network.weight.item()
+    ema.update(moved={network.weight})
+    assert (ema.network.weight.item(), ema.network.bias.item()) == (before, 7)
 
 
 def test_buffers_are_copied():
@@ -37,7 +49,7 @@ def test_buffers_are_copied():
     ema = Ema(network, EmaConfig())
     network.running_mean.fill_(3)
     network.num_batches_tracked.fill_(7)
-    ema.update(network)
+    ema.update()
     assert (ema.network.running_mean.item(), ema.network.num_batches_tracked.item()) == (3, 7)
 
 

@@ -85,10 +85,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor, residual: Tensor | None = None) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated; residual: added last."""
-        film = None
-        if self.film is not None:
-            scale, shift = self.film(emb).chunk(2, dim=1)
-            film = (scale, shift)
+        film = self.film_of(emb)
         if self.order == "norm-act-conv":
             y: Tensor = self.conv(self.norm(x, film))
             return y if residual is None else y + residual
@@ -101,6 +98,19 @@ class ConvBlock(nn.Module):
         return kernels.conv_norm_act(
             x, conv.weight, conv.bias, norm_weight=gain, film=film, residual=residual
         )
+
+    def film_of(self, emb: Tensor) -> Film | None:
+        """Scale and shift of the norm from emb: [B, E], activated."""
+        if self.film is None:
+            return None
+        scale, shift = self.film(emb).chunk(2, dim=1)
+        return scale, shift
+
+    def paired(self, emb: Tensor) -> kernels.Conv | None:
+        """What ``conv_pair`` takes, if it takes a block of this order and norm."""
+        if self.order != "conv-norm-act" or self.norm.kind != "rms" or self.norm.weight is None:
+            return None
+        return kernels.Conv(self.conv.weight, self.conv.bias, self.norm.weight, self.film_of(emb))
 
 
 class ResidualBlock(nn.Module):
@@ -120,6 +130,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """[B, T, H, W, C] to [B, T, H, W, O]; emb: [B, E], activated."""
+        first, second = self.block1.paired(emb), self.block2.paired(emb)
+        if first and second:
+            if isinstance(self.shortcut, nn.Linear):
+                shortcut = (self.shortcut.weight, self.shortcut.bias)
+                return kernels.conv_pair(x, first, second, shortcut=shortcut)
+            return kernels.conv_pair(x, first, second, residual=x)
         y = self.block1(x, emb)
         return cast(Tensor, self.block2(y, emb, self.shortcut(x)))
 

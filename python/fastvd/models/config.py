@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from fastvd.kernels import MAX_FRAMES
+
 Order = Literal["conv-norm-act", "conv-act-norm", "norm-act-conv"]
 NormKind = Literal["rms", "layer", "group"]
 SpatialKind = Literal["none", "linear", "full", "space_time"]
@@ -156,6 +158,10 @@ class VideoUNetConfig:
             downs = list(zip(before, widths, own, strict=True))
             ups = [(2 * w, b, f and b) for w, b, f in zip(widths, before, finer, strict=True)]
         return downs, ups
+
+    def max_frames(self) -> int | None:
+        """Most frames of a clip; none: any number."""
+        return MAX_FRAMES if self.temporal_attention else None
 
     def divisor(self) -> int:
         """What height and width must be multiples of."""

@@ -117,6 +117,9 @@ class VideoUNet(nn.Module):
         channels, divisor = self.config.in_channels, self.config.divisor()
         if x.ndim != 5 or x.shape[1] != channels:
             raise ValueError(f"x must be [B, {channels}, T, H, W], got {list(x.shape)}")
+        most = self.config.max_frames()
+        if most is not None and x.shape[2] > most:
+            raise ValueError(f"temporal attention takes up to {most} frames, got {x.shape[2]}")
         if x.shape[3] % divisor or x.shape[4] % divisor:
             raise ValueError(
                 f"height and width must be multiples of {divisor}, got {x.shape[3]} x {x.shape[4]}"

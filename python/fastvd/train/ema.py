@@ -1,6 +1,7 @@
 """A network whose weights are a running average of those in training."""
 
 import copy
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +24,15 @@ class EmaConfig:
 
 
 class Ema:
-    """Keeps ``network``, the average; its dtype, device and buffers are the source's."""
+    """Keeps ``network``, the average of ``source``, whose dtype, device and buffers it has."""
 
     def __init__(self, source: nn.Module, config: EmaConfig) -> None:
         self.network = copy.deepcopy(source).eval().requires_grad_(False)
         self.updates = 0
+        self.averages: dict[Tensor, Tensor] = dict(
+            zip(source.parameters(), self.network.parameters(), strict=True)
+        )
+        self._source = source
         self._config = config
 
     @property
@@ -37,10 +42,14 @@ class Ema:
         return min(self._config.decay, warmup) if self._config.has_warmup else self._config.decay
 
     @torch.no_grad()
-    def update(self, source: nn.Module) -> None:
-        """Move the average towards ``source``; buffers are copied."""
-        averages: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averages, list(source.parameters()), 1 - self.decay)
-        for average, buffer in zip(self.network.buffers(), source.buffers(), strict=True):
+    def update(self, *, moved: AbstractSet[Tensor] = frozenset()) -> None:
+        """Move the average towards the source; buffers are copied.
+
+        ``moved``: parameters whose average has been moved already.
+        """
+        rest = {p: average for p, average in self.averages.items() if p not in moved}
+        if rest:
+            torch._foreach_lerp_(list(rest.values()), list(rest), 1 - self.decay)
+        for average, buffer in zip(self.network.buffers(), self._source.buffers(), strict=True):
             average.copy_(buffer)
         self.updates += 1

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from fastvd.train.adamw import AdamW
 from fastvd.train.muon import Muon
 
 
@@ -86,9 +87,19 @@ class OptimConfig:
 
 
 class Optim:
-    """The torch optimisers of a network and their learning rates."""
+    """The torch optimisers of a network and their learning rates.
 
-    def __init__(self, network: nn.Module, config: OptimConfig, *, steps: int) -> None:
+    ``averages``: running averages of the parameters, which AdamW moves along with them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: OptimConfig,
+        *,
+        steps: int,
+        averages: Mapping[Tensor, Tensor] | None = None,
+    ) -> None:
         self.max_grad_norm = config.max_grad_norm
         self._config = config
         self._steps = steps
@@ -103,7 +114,8 @@ class Optim:
             alike = groups.setdefault(is_muon, defaultdict(list))
             alike[factor, decay].append(parameter)
         self.optimizers = [
-            _optimizer(alike, config, is_muon=is_muon) for is_muon, alike in groups.items()
+            _muon(alike, config) if is_muon else _adamw(alike, config, averages or {})
+            for is_muon, alike in groups.items()
         ]
 
     def set_lr(self, step: int) -> float:
@@ -113,6 +125,29 @@ class Optim:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
         return self._config.lr * factor
+
+    def clip_scale(self, norm: Tensor) -> Tensor:
+        """What gradients are multiplied with whose norm over all is ``norm``."""
+        if self.max_grad_norm is None:
+            return torch.ones_like(norm)
+        return (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+
+    def update(self, scale: Tensor, *, decay: float) -> set[Tensor]:
+        """Make AdamW's step on gradients times ``scale``; averages keep ``decay`` of themselves.
+
+        Nothing changes where ``scale`` is not finite, and fused nothing waits to know. Returns the
+        parameters whose average moved.
+        """
+        adamw = (o for o in self.optimizers if isinstance(o, AdamW))
+        return {p for optimizer in adamw for p in optimizer.update(scale, decay=decay)}
+
+    def finish(self, scale: Tensor) -> None:
+        """Make the steps of the others than AdamW, ``scale`` being finite."""
+        for optimizer in self.optimizers:
+            if not isinstance(optimizer, AdamW):
+                params = (p for group in optimizer.param_groups for p in group["params"])
+                torch._foreach_mul_([p.grad for p in params if p.grad is not None], scale)
+                optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
         """Return all state as tensors named ``<state>/<parameter>``."""
@@ -132,7 +167,7 @@ class Optim:
         for optimizer in self.optimizers:
             data = optimizer.state_dict()
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            states = enumerate(by_name.get(self._names[p]) for p in parameters)
+            states = enumerate(_laid_out(by_name[self._names[p]], p) for p in parameters)
             data["state"] = {i: state for i, state in states if state}
             optimizer.load_state_dict(data)
 
@@ -165,16 +200,32 @@ def _weight_decay(parameter: Tensor, config: OptimConfig, *, is_muon: bool) -> f
     return config.weight_decay if parameter.ndim >= 2 else 0.0
 
 
-def _optimizer(
-    alike: Mapping[tuple[float, float], list[Tensor]], config: OptimConfig, *, is_muon: bool
-) -> torch.optim.Optimizer:
-    lr = config.muon_lr if is_muon else config.lr
-    groups: list[dict[str, Any]] = [
+def _laid_out(state: Mapping[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    """``state`` with its numbers in memory in the order of the parameter's: what is saved is
+    contiguous, a convolution's weight on a GPU is not.
+    """
+    return {
+        key: torch.empty_like(parameter).copy_(t) if t.shape == parameter.shape else t
+        for key, t in state.items()
+    }
+
+
+Alike = Mapping[tuple[float, float], list[Tensor]]
+"""Parameters by the factor of their learning rate and by their weight decay."""
+
+
+def _groups(alike: Alike, lr: float) -> list[dict[str, Any]]:
+    return [
         {"params": params, "lr": lr * factor, "base_lr": lr * factor, "weight_decay": decay}
         for (factor, decay), params in alike.items()
     ]
-    if is_muon:
-        return Muon(groups, lr=lr, momentum=config.muon_momentum)
-    # one fused pass over the state instead of a dozen
-    is_fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-    return torch.optim.AdamW(groups, lr=lr, betas=config.betas, fused=is_fused)
+
+
+def _muon(alike: Alike, config: OptimConfig) -> Muon:
+    lr = config.muon_lr
+    return Muon(_groups(alike, lr), lr=lr, momentum=config.muon_momentum)
+
+
+def _adamw(alike: Alike, config: OptimConfig, averages: Mapping[Tensor, Tensor]) -> AdamW:
+    lr = config.lr
+    return AdamW(_groups(alike, lr), lr=lr, betas=config.betas, averages=averages)

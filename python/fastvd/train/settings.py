@@ -106,6 +106,9 @@ class TrainConfig:
             raise ValueError(
                 f"network.in_channels is {channels}, clips have {self.clips.channels} channels"
             )
+        most = self.network.max_frames()
+        if most is not None and self.clips.frames > most:
+            raise ValueError(f"clips.frames must be {most} or fewer here, got {self.clips.frames}")
         is_interpolator = self.process.kind == "cold" and self.process.degradation == "interpolate"
         if is_interpolator and self.clips.frames != 3:
             raise ValueError(f"an interpolator's clips.frames must be 3, got {self.clips.frames}")

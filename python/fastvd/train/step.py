@@ -1,6 +1,7 @@
 """One optimiser step: loss, gradients, their check, the update."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fastvd.errors import NonFiniteError
+from fastvd.train.ema import Ema
 from fastvd.train.optim import Optim
 
 MAX_BAD_IN_A_ROW = 10
@@ -40,20 +42,26 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 class TrainStep:
-    """Updates ``network`` by ``optim``; counts the steps that it had to skip.
+    """Updates ``network`` by ``optim``, and ``ema``; counts the steps that it had to skip.
 
-    A step whose loss or gradient is not finite changes no weight and no optimiser state. float16
-    gradients that overflow because their scale is too high are such a step, but they lower the
-    scale and are no reason to stop.
+    A step whose loss or gradient is not finite changes no weight, no average and no optimiser
+    state. float16 gradients that overflow because their scale is too high are such a step, but they
+    lower the scale and are no reason to stop.
     """
 
     def __init__(
-        self, network: nn.Module, optim: Optim, *, precision: Precision, device: torch.device
+        self,
+        network: nn.Module,
+        optim: Optim,
+        ema: Ema,
+        *,
+        precision: Precision,
+        device: torch.device,
     ) -> None:
         self.skipped = 0
         self.bad_in_a_row = 0
         self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self._optim = optim
+        self._optim, self._ema = optim, ema
         self._precision = precision
         self._device = device
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
@@ -92,18 +100,19 @@ class TrainStep:
     def _apply(self, total: Tensor, lr: float) -> StepResult:
         for optimizer in self._optim.optimizers:
             self._scaler.unscale_(optimizer)
-        grads = [p.grad for p in self._parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        # one wait for the device, not two
-        loss, grad_norm = torch.stack([total, norm.to(total)]).tolist()
-        is_finite = bool(torch.tensor([loss, grad_norm]).isfinite().all())
+        norm = torch.nn.utils.get_total_norm(
+            [p.grad for p in self._parameters if p.grad is not None]
+        )
+        figures = torch.stack([total, norm.to(total)])
+        scale = self._optim.clip_scale(figures[1])
+        # what is not finite is known to the device first: its work goes on before this waits
+        scale = torch.where(figures.isfinite().all(), scale, math.nan)
+        moved = self._optim.update(scale, decay=self._ema.decay)
+        loss, grad_norm = figures.tolist()
+        is_finite = math.isfinite(loss) and math.isfinite(grad_norm)
         if is_finite:
-            if self._optim.max_grad_norm is not None:
-                torch.nn.utils.clip_grads_with_norm_(
-                    self._parameters, self._optim.max_grad_norm, norm
-                )
-            for optimizer in self._optim.optimizers:
-                self._scaler.step(optimizer)
+            self._optim.finish(scale)
+            self._ema.update(moved=moved)
         self._scaler.update()
         return StepResult(loss=loss, grad_norm=grad_norm, lr=lr, skipped=not is_finite)
 

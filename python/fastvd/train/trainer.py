@@ -58,12 +58,15 @@ class Trainer:
         self.init_report = (
             None if init_from is None else resume.load_from(self.network, Path(init_from))
         )
-        layout = torch.channels_last_3d if self.device.type == "cuda" else torch.contiguous_format
+        # weights are those of 2-D convolutions
+        layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
         self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.ema = Ema(self.network, config.ema)
-        self._optim = Optim(self.network, config.optim, steps=config.steps)
+        self._optim = Optim(
+            self.network, config.optim, steps=config.steps, averages=self.ema.averages
+        )
         self._train_step = TrainStep(
-            self.network, self._optim, precision=config.precision, device=self.device
+            self.network, self._optim, self.ema, precision=config.precision, device=self.device
         )
         self._forward = torch.compile(self.network) if config.compile else self.network
         self._best: tuple[float, int] = (math.inf, 0)
@@ -148,8 +151,6 @@ class Trainer:
         generator = torch.Generator(self.device)
         generator.manual_seed(seed_of(self.config.seed, self.step, "noise"))
         result = self._train_step.run(self.step, clips, loss=self._loss, generator=generator)
-        if not result.skipped:
-            self.ema.update(self.network)
         self.step += 1
         return result
 

@@ -1,0 +1,180 @@
+"""Two convolutions, RMS norm, FiLM and SiLU behind each, and a residual; the middle is not kept.
+
+``z = rms_norm_act(conv(x) + bias)`` of the first, ``y = rms_norm_act(conv(z) + bias) + residual``
+of the second; the residual may be a linear map of x. The backward pass of the second convolution
+takes z: it is made again there from the first convolution's output, which the norm keeps as it is.
+That takes two passes over z and saves one of the four activations of a residual block.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .checks import Film, check_clip, check_norm, check_shapes
+from .conv_norm_act import conv_frames, conv_norm_act
+from .conv_norm_act import reference as conv_reference
+from .conv_shortcut import conv_gradients, conv_shortcut
+from .dispatch import cast, cast_dtype, fused
+from .modulation import rows
+from .rms_norm_act import EPS
+from .row_norm import row_limit, row_norm, row_norm_act, row_norm_backward
+
+
+class Conv(NamedTuple):
+    """A convolution and the norm behind it."""
+
+    weight: Tensor
+    """[O, C, k, k], k odd."""
+    bias: Tensor
+    norm_weight: Tensor
+    film: Film | None = None
+    """Scale and shift, each [B, O]."""
+
+
+Shortcut = tuple[Tensor, Tensor]
+"""Weight [O, C] and bias [O]."""
+
+
+def reference(
+    x: Tensor,
+    first: Conv,
+    second: Conv,
+    *,
+    residual: Tensor | None = None,
+    shortcut: Shortcut | None = None,
+) -> Tensor:
+    """The formula above, step by step."""
+    residual = residual if shortcut is None else F.linear(x, *shortcut)
+    (w1, b1, gain1, film1), (w2, b2, gain2, film2) = first, second
+    z = conv_reference(x, w1, b1, norm_weight=gain1, film=film1)
+    return conv_reference(z, w2, b2, norm_weight=gain2, film=film2, residual=residual)
+
+
+@torch.library.custom_op("fastvd::row_norm_conv", mutates_args=())
+def row_norm_conv(
+    y: Tensor,
+    conv_bias: Tensor,
+    norm_weight: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    weight: Tensor,
+) -> Tensor:
+    """The second convolution of what the first norm makes of y [B, T, H, W, C]."""
+    return conv_frames(_middle(y, conv_bias, norm_weight, scale, shift), weight, None).contiguous()
+
+
+def _middle(y: Tensor, *norm: Tensor | None) -> Tensor:
+    conv_bias, norm_weight, scale, shift = norm
+    z: Tensor = row_norm(y, conv_bias, norm_weight, None, scale, shift, None, False, True, EPS)
+    return z
+
+
+@row_norm_conv.register_fake
+def _(y: Tensor, *rest: Any) -> Tensor:
+    return y.new_empty(*y.shape[:-1], rest[-1].shape[0])
+
+
+@torch.library.custom_op("fastvd::row_norm_conv_backward", mutates_args=())
+def row_norm_conv_backward(
+    du: Tensor,
+    y: Tensor,
+    conv_bias: Tensor,
+    norm_weight: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    weight: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of what the norm makes of y, and of weight."""
+    z = _middle(y, conv_bias, norm_weight, scale, shift)
+    return conv_gradients(du, z, weight)
+
+
+@row_norm_conv_backward.register_fake
+def _(_du: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(y), torch.empty_like(rest[-1])
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx: Any, du: Tensor) -> tuple[Tensor | None, ...]:
+    # once: gradient checkpointing gives them away a single time
+    saved = ctx.saved_tensors
+    y, conv_bias, norm_weight, scale, shift, _ = saved
+    dz, dw = row_norm_conv_backward(du.contiguous(), *saved)
+    norm = (conv_bias, norm_weight, None, scale, shift, False, True, EPS)
+    dy, d_conv_bias, d_norm_weight, _, dscale, dshift = row_norm_backward(dz, y, *norm)
+    film = (None, None) if scale is None else (dscale, dshift)
+    return dy, d_conv_bias, d_norm_weight, *film, dw
+
+
+row_norm_conv.register_autograd(_gradients, setup_context=_save)
+
+
+def conv_pair(
+    x: Tensor,
+    first: Conv,
+    second: Conv,
+    *,
+    residual: Tensor | None = None,
+    shortcut: Shortcut | None = None,
+) -> Tensor:
+    """``conv_norm_act`` by ``first``, then by ``second`` with a residual.
+
+    x: [B, T, H, W, C]; residual: as the output, [B, T, H, W, O], or none; shortcut: weight [O, C]
+    and bias [O] that make the residual of x. Differentiable in all. Raises ValueError where
+    shapes, devices or dtypes do not go together.
+    """
+    _check(x, first, second, residual, shortcut)
+    films = (*(first.film or ()), *(second.film or ()))
+    given = (x, *first[:3], *second[:3], *films, residual, *(shortcut or ()))
+    limit = row_limit(max(len(first.weight), len(second.weight)))
+    if not fused("conv_pair", *given, limit=limit):
+        residual = residual if shortcut is None else F.linear(x, *shortcut)
+        return _alone(_alone(x, first, None), second, residual)
+    dtype = cast_dtype(x)
+    if shortcut is None:
+        y = conv_frames(x, first.weight, None).contiguous()
+    else:
+        y, residual = conv_shortcut(
+            cast(x).contiguous(), *(t.to(dtype) for t in (first.weight, *shortcut))
+        )
+    vectors = (t.contiguous() for t in (first.bias, first.norm_weight))
+    film = map(rows, first.film or (None, None))
+    u: Tensor = row_norm_conv(y, *vectors, *film, second.weight.to(dtype))
+    affine = (second.norm_weight, None)
+    return row_norm_act(
+        *(u, affine, second.film, residual),
+        centered=False,
+        act=True,
+        eps=EPS,
+        conv_bias=second.bias,
+    )
+
+
+def _alone(x: Tensor, conv: Conv, residual: Tensor | None) -> Tensor:
+    weight, bias, norm_weight, film = conv
+    return conv_norm_act(x, weight, bias, norm_weight=norm_weight, film=film, residual=residual)
+
+
+def _check(
+    x: Tensor, first: Conv, second: Conv, residual: Tensor | None, shortcut: Shortcut | None
+) -> None:
+    check_clip("conv_pair", x)
+    o, (w, b) = len(second.weight), shortcut or (None, None)
+    check_shapes("conv_pair", [("shortcut", w, (o, x.shape[-1])), ("shortcut's bias", b, (o,))])
+    if residual is not None and shortcut is not None:
+        raise ValueError("conv_pair takes a residual or a shortcut, got both")
+    for i, (conv, c) in enumerate(((first, x.shape[-1]), (second, len(first.weight)))):
+        weight, bias, norm_weight, film = conv
+        is_square = weight.ndim == 4 and weight.shape[2] % 2 == weight.shape[3] % 2 == 1
+        if not is_square or weight.shape[1] != c:
+            raise ValueError(
+                f"conv_pair takes weight [O, {c}, k, k], k odd, got {list(weight.shape)}"
+            )
+        like = x.new_empty(()).expand(*x.shape[:-1], len(weight))
+        vectors = {"bias": bias, "norm_weight": norm_weight}
+        check_norm("conv_pair", like, film, residual if i else None, **vectors)
