@@ -1,6 +1,7 @@
 """Building blocks of the video U-Net: fused kernels on a GPU, plain PyTorch elsewhere."""
 
-from .conv_norm_act import conv_frames, conv_norm_act
+from .conv_norm_act import conv_norm_act
+from .convolution import conv_frames
 from .dispatch import eager
 from .group_norm_act import group_norm_act
 from .layer_norm_act import layer_norm_act

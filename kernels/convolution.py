@@ -1,0 +1,75 @@
+"""Convolutions of clips [B, T, H, W, C] by cuDNN, padded so that a stride of 1 keeps the size."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+
+def conv_frames(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+) -> Tensor:
+    """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2."""
+    frames = rearrange(x, "b t h w c -> (b t) c h w")  # a channels-last view, no copy
+    padding = weight.shape[-1] // 2 if padding is None else padding
+    y = F.conv2d(frames, weight, bias, stride, padding)
+    return rearrange(y, "(b t) c h w -> b t h w c", b=x.shape[0])
+
+
+def is_flat(weight: Tensor, stride: int) -> bool:
+    """Whether a weight [O, C, kt, kh, kw] sees each frame alone, or each pixel alone."""
+    kt, kh, kw = weight.shape[2:]
+    return kt == 1 or (kh, kw, stride) == (1, 1, 1)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int, flat: bool) -> Tensor:
+    """Convolve clips with weight [O, C, kt, kh, kw] over frames ``stride`` pixels apart.
+
+    flat: as images, where ``is_flat`` says that this is the same.
+    """
+    images, planes, strides, padding = _as_cudnn(x, weight, stride, flat)
+    y = (F.conv2d if flat else F.conv3d)(images, planes, bias, strides, padding)
+    return _as_clips(y, x, weight, flat)
+
+
+def conv_gradients(
+    dy: Tensor, x: Tensor, weight: Tensor, *, stride: int, needed: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of x and weight, those that are ``needed``, from that of ``convolve``'s output."""
+    flat = is_flat(weight, stride)
+    images, planes, strides, padding = _as_cudnn(x, weight.to(x.dtype), stride, flat)
+    dy, _, _, _ = _as_cudnn(dy, weight, stride, flat)
+    dx, dw, _ = torch.ops.aten.convolution_backward(
+        *(dy, images, planes, None, strides, padding, [1] * len(strides)),
+        *(False, [0] * len(strides), 1, [*needed, False]),
+    )
+    dx = None if dx is None else _as_clips(dx, x, weight, flat).contiguous()
+    return dx, None if dw is None else dw.reshape(weight.shape).to(weight.dtype)
+
+
+def _as_cudnn(
+    x: Tensor, weight: Tensor, stride: int, flat: bool
+) -> tuple[Tensor, Tensor, list[int], list[int]]:
+    """Views of x and weight with channels second, strides and padding."""
+    kernel = weight.shape[2:]
+    padding = [k // 2 for k in kernel]
+    if not flat:
+        return rearrange(x, "b t h w c -> b c t h w"), weight, [1, stride, stride], padding
+    if kernel[0] == 1:
+        return rearrange(x, "b t h w c -> (b t) c h w"), weight[:, :, 0], [stride] * 2, padding[1:]
+    # frames are the rows of an image, all their pixels its columns
+    return rearrange(x, "b t h w c -> b c t (h w)"), weight[..., 0], [1, 1], padding[:2]
+
+
+def _as_clips(y: Tensor, x: Tensor, weight: Tensor, flat: bool) -> Tensor:
+    """The inverse of ``_as_cudnn``, for a clip at the size of ``y``."""
+    if not flat:
+        return rearrange(y, "b c t h w -> b t h w c")
+    if weight.shape[2] == 1:
+        return rearrange(y, "(b t) c h w -> b t h w c", b=x.shape[0], t=x.shape[1])
+    return rearrange(y, "b c t (h w) -> b t h w c", h=x.shape[2])
