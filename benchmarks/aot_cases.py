@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fastvd import kernels
+from fastvd.kernels.conv_choice import Norm
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -73,6 +74,28 @@ def linear_attention(dtype: torch.dtype, c: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def conv_norm(dtype: torch.dtype, c: int, norm: Norm, *, tf32: bool = False) -> None:
+    """A residual block's second convolution as a matrix product of tiles."""
+    x = torch.empty(2, 4, 16, 16, c, dtype=dtype, requires_grad=True)
+    weight, vector = (torch.empty(shape, requires_grad=True) for shape in ((c, c, 3, 3), (c,)))
+    rows = torch.empty(2, 2 * c, dtype=dtype, requires_grad=True).chunk(2, dim=1)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    y = kernels.conv_norm_act(
+        *(x, weight, vector),
+        norm=norm,
+        norm_weight=vector,
+        groups=32,
+        film=rows,
+        residual=x,
+        act=norm != "group",
+        pre_act=norm == "group",
+        implementation="gemm",
+    )
+    backward(y)
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -115,5 +138,19 @@ CASES |= {
 CASES |= {
     f"linear_attention C={c} {name}": partial(linear_attention, DTYPES[name], c)
     for name, widths in {"fp32": (64, 128), "fp16": (64,), "bf16": (64, 128)}.items()
+    for c in widths
+}
+
+CASES |= {
+    f"conv_norm_act gemm {norm} C={c} {name}": partial(
+        conv_norm, DTYPES[name[:4]], c, norm, tf32=name == "fp32 TF32"
+    )
+    for norm in ("rms", "group")
+    for name, widths in {
+        "fp32": (64,),
+        "fp32 TF32": (128, 256),
+        "fp16": (64,),
+        "bf16": (64, 128, 256),
+    }.items()
     for c in widths
 }

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from .conv_group_norm import MAX_GROUPS
 from .conv_tile import MAX_COLS
 from .convolution import is_flat
 
@@ -31,9 +30,7 @@ def choose(weight: Tensor, stride: int, norm: Norm) -> Implementation:
     return QUICKEST.get((c_in, c_out, (kt, kh, kw), stride, norm), unmeasured)
 
 
-def refusal(
-    name: Implementation, weight: Tensor, stride: int, norm: Norm, groups: int, *, pre_act: bool
-) -> str:
+def refusal(name: Implementation, weight: Tensor, stride: int, norm: Norm, *, pre_act: bool) -> str:
     """Why this implementation does not take these shapes, if so."""
     if name not in get_args(Implementation):
         return f"there are {', '.join(get_args(Implementation))}"
@@ -43,6 +40,4 @@ def refusal(
         return ""
     if len(weight) > MAX_COLS:
         return f"{len(weight)} channels are more than {MAX_COLS}"
-    if norm == "group" and groups > MAX_GROUPS:
-        return f"{groups} groups are more than {MAX_GROUPS}"
     return f"no SiLU before {norm} norm" if pre_act and norm != "group" else ""

@@ -1,8 +1,9 @@
 """Convolution whose kernel takes the statistics of the group norm behind it, then that norm.
 
-``y = conv(x)`` is written, and of each part of a sample the mean and M2 of every group of ``y +
-conv_bias``, or of the SiLU of that: one pass over y less than ``group_norm`` of it, whose kernel
-goes on from there. The backward pass is that norm's, then cuDNN's.
+``y = conv(x)`` is written, and of each tile of it the mean and M2 of every channel of ``y +
+conv_bias``, or of the SiLU of that (``pre_act``). A small kernel merges tiles to parts and channels
+to groups, from where ``group_norm``'s kernel goes on: one pass over y less. The backward pass is
+that norm's, then cuDNN's.
 """
 
 from typing import Any
@@ -14,11 +15,21 @@ from .conv_tile import conv_tile, packed, size_of, tile_of
 from .convolution import conv_gradients
 from .group_norm import DEEP, apply_statistics, statistics_of
 from .group_norm_backward import group_norm_backward
-from .group_statistics import Work, channel_or_zero, cut, members, merge, two_sum
-from .launch import ceil_div, jit, launch, power_of_2, tl
+from .group_statistics import (
+    WARPS,
+    Work,
+    channel_or_zero,
+    cut,
+    merge,
+    place,
+    store_groups,
+    two_sum,
+)
+from .launch import ceil_div, jit, launch, tl
 from .sigmoid import silu
 
-MAX_GROUPS = 32
+TILES = 32
+"""Tiles that a program merges at once."""
 
 
 @jit
@@ -27,13 +38,11 @@ def _conv_statistics_kernel(
     kernel_ptr,
     conv_bias_ptr,
     y_ptr,
-    partial_ptr,
+    tiles_ptr,
     T,
     H,
     W,
     N,
-    span,
-    parts,
     C_IN: tl.constexpr,
     C: tl.constexpr,
     KT: tl.constexpr,
@@ -44,47 +53,74 @@ def _conv_statistics_kernel(
     COLS: tl.constexpr,
     BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
-    G: tl.constexpr,
-    GROUPS: tl.constexpr,
     PRE_ACT: tl.constexpr,
 ):
-    """One program per part of a sample: y, and (hi, lo, M2) of each group of channels."""
-    sample, part = (tl.program_id(0) // parts).to(tl.int64), tl.program_id(0) % parts
-    c = tl.arange(0, COLS)
-    conv_bias = channel_or_zero(conv_bias_ptr, c, c < C, tl.float32)
+    """One program per tile of a sample's N positions: y, and (hi, lo, M2) of each channel."""
+    tiles = tl.cdiv(N, ROWS)
+    sample, tile = (tl.program_id(0) // tiles).to(tl.int64), tl.program_id(0) % tiles
+    row, c = tile * ROWS + tl.arange(0, ROWS), tl.arange(0, COLS)
+    y = conv_tile(
+        *(x_ptr, kernel_ptr, sample, row, N, T, H, W),
+        *(C_IN, C, KT, KH, KW, STRIDE, ROWS, COLS, BLOCK, PRECISION),
+    ).to(y_ptr.dtype.element_ty)
+    at = (sample * N + row)[:, None] * C + c[None, :]
+    tl.store(y_ptr + at, y, mask=(row < N)[:, None] & (c < C)[None, :])
+    # statistics are of what the norm will read
+    u = y.to(tl.float32)
+    if PRE_ACT:
+        u = silu(u + channel_or_zero(conv_bias_ptr, c, c < C, tl.float32)[None, :])
+    hi, lo, m2 = merge((row < N).to(tl.float32)[:, None], u, 0.0, 0.0)
+    to = tiles_ptr + (sample * tiles + tile) * 3 * C + c
+    tl.store(to, hi, mask=c < C)
+    tl.store(to + C, lo, mask=c < C)
+    tl.store(to + 2 * C, m2, mask=c < C)
+
+
+@jit
+def _merge_tiles_kernel(
+    tiles_ptr,
+    conv_bias_ptr,
+    partial_ptr,
+    N,
+    span,
+    parts,
+    C: tl.constexpr,
+    G: tl.constexpr,
+    WIDTH: tl.constexpr,
+    COLS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    ROWS: tl.constexpr,
+    TILES: tl.constexpr,
+    PRE_ACT: tl.constexpr,
+):
+    """One program per part of a sample and block of channels: (hi, lo, M2) of each group."""
+    sample, part, block, c, inside = place(parts, C, WIDTH, COLS)
     hi = tl.zeros([COLS], tl.float32)
     lo, m2 = tl.zeros_like(hi), tl.zeros_like(hi)
     start, end = part * span, tl.minimum(N, (part + 1) * span)
-    for first in range(start, end, ROWS):
-        row = first + tl.arange(0, ROWS)
-        y = conv_tile(
-            *(x_ptr, kernel_ptr, sample, row, end, T, H, W),
-            *(C_IN, C, KT, KH, KW, STRIDE, ROWS, COLS, BLOCK, PRECISION),
-        ).to(y_ptr.dtype.element_ty)
-        at = (sample * N + row)[:, None] * C + c[None, :]
-        tl.store(y_ptr + at, y, mask=(row < end)[:, None] & (c < C)[None, :])
-        # statistics are of what the norm will read
-        u = y.to(tl.float32)
-        if PRE_ACT:
-            u = silu(u + conv_bias[None, :])
-        hi_here, lo_here, m2_here = merge((row < end).to(tl.float32)[:, None], u, 0.0, 0.0)
-        before = (first - start).to(tl.float32)
-        share = tl.minimum(end - first, ROWS) / (tl.minimum(end, first + ROWS) - start)
+    for first in range(start, end, TILES * ROWS):
+        row = first + tl.arange(0, TILES) * ROWS
+        at = tiles_ptr + (sample * tl.cdiv(N, ROWS) + row // ROWS)[:, None] * 3 * C + c[None, :]
+        mask = (row < end)[:, None] & inside[None, :]
+        hi_here, lo_here, m2_here = merge(
+            tl.minimum(tl.maximum(end - row, 0), ROWS).to(tl.float32)[:, None],
+            tl.load(at, mask=mask, other=0.0),
+            tl.load(at + C, mask=mask, other=0.0),
+            tl.load(at + 2 * C, mask=mask, other=0.0),
+        )
+        before, last = first - start, tl.minimum(end, first + TILES * ROWS)
+        share = (last - first) / (last - start)
+        # the first tiles' mean is the pivot of all
         hi = tl.where(before > 0, hi, hi_here)
         off = hi_here - hi + (lo_here - lo)
         lo += share * off
         m2 += m2_here + before * share * off * off
     hi, lo = two_sum(hi, lo)
-    if not PRE_ACT:
-        hi, rest = two_sum(hi, conv_bias)
-        lo += rest
-    g, held, of = members(0, c, c < C, C, G, C, GROUPS)
-    count = tl.where(of, (end - start).to(tl.float32), 0.0)
-    hi, lo, m2 = merge(count, hi[:, None], lo[:, None], m2[:, None])
-    to = partial_ptr + (sample * parts + part) * 3 * G + g
-    tl.store(to, hi, mask=held)
-    tl.store(to + G, lo, mask=held)
-    tl.store(to + 2 * G, m2, mask=held)
+    conv_bias = channel_or_zero(conv_bias_ptr, c, inside, tl.float32)
+    store_groups(
+        *(partial_ptr, sample * parts + part, block, end - start, hi, lo, m2, conv_bias),
+        *(c, inside, C, G, WIDTH, GROUPS, PRE_ACT),
+    )
 
 
 @torch.library.custom_op("fastvd::conv_group_norm", mutates_args=())
@@ -111,18 +147,29 @@ def conv_group_norm(
     y, tile = x.new_empty(size_of(x, weight, step)), tile_of(x, weight, step)
     work, blocks = cut(y, groups, DEEP)
     work = _whole_tiles(work, tile.rows)
-    partial = statistics_of(y, work.parts, groups)
+    tiles = ceil_div(work.n, tile.rows)
+    of_tiles, partial = (
+        statistics_of(y, tiles, weight.shape[0]),
+        statistics_of(y, work.parts, groups),
+    )
     launch(
         _conv_statistics_kernel,
-        x.shape[0] * work.parts,
-        *(x, packed(x, weight), conv_bias, y, partial, *x.shape[1:4]),
-        *(work.n, work.span, work.parts),
+        x.shape[0] * tiles,
+        *(x, packed(x, weight), conv_bias, y, of_tiles, *x.shape[1:4], work.n),
         **tile.constants,
-        G=groups,
-        GROUPS=power_of_2(groups),
         PRE_ACT=pre_act,
         warps=tile.warps,
         stages=tile.stages,
+    )
+    launch(
+        _merge_tiles_kernel,
+        work.programs,
+        *(of_tiles, conv_bias, partial, work.n, work.span, work.parts),
+        **{name: blocks[name] for name in ("C", "G", "WIDTH", "COLS", "GROUPS")},
+        ROWS=tile.rows,
+        TILES=TILES,
+        PRE_ACT=pre_act,
+        warps=WARPS,
     )
     given = (conv_bias, norm_weight, norm_bias, scale, shift, residual)
     z, stats = apply_statistics(y, partial, *given, work, blocks, act=act, pre_act=pre_act, eps=eps)

@@ -107,7 +107,7 @@ def conv_norm_act(
     weight = _as_3d(weight)
     _check(x, weight, bias, stride, behind)
     how = implementation or choose(weight, stride, norm)
-    if reason := refusal(how, weight, stride, norm, groups, pre_act=pre_act):
+    if reason := refusal(how, weight, stride, norm, pre_act=pre_act):
         raise ValueError(f"conv_norm_act does not run as {how}: {reason}")
     given = (x, weight, bias, norm_weight, norm_bias, *(film or ()), residual)
     channels = len(weight)
