@@ -68,7 +68,10 @@ def _conv_statistics_kernel(
     # statistics are of what the norm will read
     u = y.to(tl.float32)
     if PRE_ACT:
-        u = silu(u + channel_or_zero(conv_bias_ptr, c, c < C, tl.float32)[None, :])
+        # loaded as a tile, the statistics have its layout: in the product's, columns are in all
+        # threads, too many for their registers
+        c_of = tl.broadcast_to(c[None, :], [ROWS, COLS])
+        u = silu(u + tl.load(conv_bias_ptr + c_of, mask=c_of < C, other=0.0).to(tl.float32))
     hi, lo, m2 = merge((row < N).to(tl.float32)[:, None], u, 0.0, 0.0)
     to = tiles_ptr + (sample * tiles + tile) * 3 * C + c
     tl.store(to, hi, mask=c < C)
