@@ -16,7 +16,7 @@ from .conv_choice import Implementation, Norm, choose, refusal
 from .conv_group_norm import conv_group_norm
 from .conv_row_norm import conv_row_norm
 from .conv_tile import size_of
-from .convolution import convolve, is_flat
+from .convolution import as_3d, convolve, is_flat
 from .dispatch import cast, fused
 from .group_norm import group_limit, group_norm_fused
 from .group_norm_act import EPS as GROUP_EPS
@@ -63,7 +63,7 @@ def reference(
     stride: int = 1,
 ) -> Tensor:
     """The formula above as a 3-D convolution and the norm's reference."""
-    kernel = _as_3d(weight)
+    kernel = as_3d(weight)
     padding = [k // 2 for k in kernel.shape[2:]]
     y = F.conv3d(rearrange(x, "b t h w c -> b c t h w"), kernel, bias, (1, stride, stride), padding)
     y = F.silu(y) if pre_act else y
@@ -104,7 +104,7 @@ def conv_norm_act(
     for an implementation that does not take them.
     """
     behind = _Behind(norm, norm_weight, norm_bias, groups, film, residual, act, pre_act)
-    weight = _as_3d(weight)
+    weight = as_3d(weight)
     _check(x, weight, bias, stride, behind)
     how = implementation or choose(weight, stride, norm)
     if reason := refusal(how, weight, stride, norm, pre_act=pre_act):
@@ -122,10 +122,6 @@ def conv_norm_act(
     in_conv, in_norm = (bias, None) if row_pre_act else (None, bias)
     y = convolve(x, weight, in_conv, stride=stride, flat=how == "conv2d")
     return _fused_norm(F.silu(y) if row_pre_act else y, in_norm, behind)
-
-
-def _as_3d(weight: Tensor) -> Tensor:
-    return weight.unsqueeze(2) if weight.ndim == 4 else weight
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor, stride: int, behind: _Behind) -> None:

@@ -21,6 +21,11 @@ def conv_frames(
     return rearrange(y, "(b t) c h w -> b t h w c", b=x.shape[0])
 
 
+def as_3d(weight: Tensor) -> Tensor:
+    """A weight [O, C, k, k] as one of clips, [O, C, 1, k, k], which it may be already."""
+    return weight.unsqueeze(2) if weight.ndim == 4 else weight
+
+
 def is_flat(weight: Tensor, stride: int) -> bool:
     """Whether a weight [O, C, kt, kh, kw] sees each frame alone, or each pixel alone."""
     kt, kh, kw = weight.shape[2:]
