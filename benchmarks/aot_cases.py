@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fastvd import kernels
+from fastvd.kernels.conv_choice import Norm
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -91,6 +92,23 @@ def adamw_ema(dtype: torch.dtype, *, offset: int, averaged: bool) -> None:
     optimizer.update([torch.zeros(5, dtype=dtype)], rates=[(1e-4, 0.0)], scale=scale)
 
 
+def conv_norm(dtype: torch.dtype, c: int, norm: Norm) -> None:
+    """A residual block's convolution as a matrix product; its backward pass is the norm's."""
+    x = torch.empty(2, 4, 16, 16, c, dtype=dtype, requires_grad=True)
+    weight, vector = torch.empty(c, c, 3, 3), torch.empty(c)
+    rows = torch.empty(2, 2 * c, dtype=dtype).chunk(2, dim=1)
+    is_group = norm == "group"
+    options = {"norm_weight": None if is_group else vector, "groups": 32, "film": rows}
+    order = {"act": not is_group, "pre_act": is_group}
+    before = torch.backends.cuda.matmul.allow_tf32
+    # without tensor cores at the widths of the finest level alone
+    torch.backends.cuda.matmul.allow_tf32 = c > 64
+    kernels.conv_norm_act(
+        *(x, weight, vector), norm=norm, residual=x, **options, **order, implementation="gemm"
+    )
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -154,4 +172,16 @@ CASES |= {
     "adamw_ema bf16": partial(adamw_ema, torch.bfloat16, offset=0, averaged=True),
     "adamw_ema fp32 alone": partial(adamw_ema, torch.float32, offset=0, averaged=False),
     "adamw_ema fp32 unaligned": partial(adamw_ema, torch.float32, offset=1, averaged=True),
+}
+
+CASES |= {
+    f"conv_norm_act gemm {norm} C={c} {name}": partial(conv_norm, DTYPES[name], c, norm)
+    for norm, name, widths in (
+        ("rms", "fp32", (64, 128)),
+        ("rms", "fp16", (64,)),
+        ("rms", "bf16", (64, 128, 256)),
+        ("group", "fp32", (64, 256)),
+        ("group", "bf16", (64, 128, 256)),
+    )
+    for c in widths
 }

@@ -2,13 +2,16 @@
 
 ``pytest benchmarks/bench_kernels.py --benchmark-only`` prints times of this machine;
 ``python benchmarks/bench_kernels.py`` writes results/<device>.json, with memory and the part of
-the copy rate that each reaches. In the normal test run each case is checked and runs once.
+the copy rate that each reaches; with ``--convs`` it times what ``conv_norm_act`` can run as, at
+every convolution of the networks, and prints lines for the table in ``kernels/conv_choice.py``. In
+the normal test run each case is checked and runs once.
 """
 
 import argparse
 import copy
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,9 +19,11 @@ import torch
 from report import write_records
 from torch import nn
 
-from fastvd import bench, kernels
+from fastvd import bench, kernels, models
 from fastvd.bench import BenchConfig, Case, Row
-from fastvd.models import VideoUNet
+from fastvd.kernels.conv_choice import Shape
+from fastvd.models import VideoUNet, VideoUNetConfig
+from fastvd.models.blocks import ConvBlock
 from fastvd.models.layouts import vdm
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,6 +32,14 @@ NETWORKS = {
     "dim 128": BenchConfig(dim=128, size=128),
 }
 """The networks of the issue's targets, 16 frames, batch 4, bfloat16."""
+CONV_NETWORKS = {
+    "vdm 64": (models.vdm(64), (4, 16, 64)),
+    "vdm 128": (models.vdm(128), (4, 16, 128)),
+    "two_stage base": (models.two_stage("base"), (8, 5, 64)),
+    "two_stage interpolator": (models.two_stage("interpolator"), (8, 3, 64)),
+}
+"""Networks whose convolutions the table is for, and their batch, frames and size."""
+SMALL = VideoUNetConfig(dim=16, mults=(1, 2), attention=("linear",) * 2, norm="group", groups=4)
 
 
 def small_cases() -> list[Case]:
@@ -114,6 +127,83 @@ def update_record(name: str, dim: int) -> dict[str, Any]:
     return {"suite": "kernels", "case": f"{name} AdamWEma {size} both", "peers": peers}
 
 
+def conv_cases(
+    config: VideoUNetConfig, batch: int, frames: int, size: int, dtype: torch.dtype
+) -> Iterator[Case]:
+    """Every convolution of a network that has a norm behind it, each shape once."""
+    shapes: dict[tuple[Any, ...], ConvBlock] = {}
+
+    def note(block: ConvBlock, args: tuple[Any, ...]) -> None:
+        shapes.setdefault((args[0].shape, block.conv.weight.shape), block)
+
+    with torch.device("meta"):
+        net = VideoUNet(config)
+        for block in net.modules():
+            if isinstance(block, ConvBlock) and block.order != "norm-act-conv":
+                block.register_forward_pre_hook(note)
+        net(torch.empty(batch, config.in_channels, frames, size, size), torch.empty(batch))
+    for (x, weight), block in shapes.items():
+        is_act_first = block.order == "conv-act-norm"
+        tensors = [
+            (torch.randn(shape, device=DEVICE) * scale).to(dtype).requires_grad_()
+            for shape, scale in ((x, 1), (weight, weight[1:].numel() ** -0.5), (weight[:1], 1))
+        ]
+        options = {"norm": block.norm.kind, "groups": block.norm.groups}
+        options |= {"norm_weight": torch.ones_like(tensors[2])}
+        options |= {"act": not is_act_first, "pre_act": is_act_first}
+        yield Case("conv_norm_act", tuple(x), tuple(tensors), options, tensors)
+
+
+def conv_times(case: Case) -> dict[str, float]:
+    """Milliseconds, forward and backward, of each implementation."""
+    times = {}
+    for name in bench.implementations(case):
+        bench.assert_agreement(case, implementation=name)
+        seconds, _ = bench.timed(case, partial(case.call, implementation=name), "both")
+        times[name] = seconds * 1e3
+    return times
+
+
+def table_lines(times: dict[Shape, list[dict[str, float]]]) -> Iterator[str]:
+    """Lines of ``conv_choice.QUICKEST``, by the sum over all networks that have the shape."""
+    for shape, found in times.items():
+        total = {name: sum(of[name] for of in found) for name in found[0]}
+        told = ", ".join(f"{name} {ms:.3f} ms" for name, ms in total.items())
+        yield f'    {shape}: "{min(total, key=total.__getitem__)}",  # {told}'
+
+
+def test_every_convolution_of_a_network_is_timed() -> None:
+    found = list(conv_cases(SMALL, 1, 2, 8, torch.float32))
+    widths = [(case.shape[-3:], len(case.args[1])) for case in found]
+    # the first level's, the second's as it widens and after, as it narrows, and the last block's
+    assert {((8, 8, 16), 16), ((4, 4, 16), 32), ((4, 4, 32), 32), ((4, 4, 64), 16)} <= set(widths)
+    assert ((8, 8, 32), 16) in widths
+    assert set(conv_times(found[0])) == {"conv2d", "conv3d", "gemm"}
+
+
+def test_lines_name_the_quickest() -> None:
+    shape = (16, 32, (1, 3, 3), 1, "rms")
+    times = {shape: [{"conv2d": 1.0, "gemm": 3.0}, {"conv2d": 3.0, "gemm": 0.5}]}
+    line = """    (16, 32, (1, 3, 3), 1, 'rms'): "gemm",  # conv2d 4.000 ms, gemm 3.500 ms"""
+    assert list(table_lines(times)) == [line]
+
+
+def time_convs() -> None:
+    """Print the quickest implementation of every convolution, and keep the figures."""
+    times: dict[Shape, list[dict[str, float]]] = {}
+    records = []
+    for name, (config, clips) in CONV_NETWORKS.items():
+        for case in conv_cases(config, *clips, torch.bfloat16):
+            found = conv_times(case)
+            shape = (case.shape[-1], len(case.args[1]), (1, 3, 3), 1, case.options["norm"])
+            times.setdefault(shape, []).append(found)
+            told = f"{name} {'x'.join(map(str, case.shape))} to {shape[1]}"
+            peers = {peer: {"milliseconds": round(ms, 4)} for peer, ms in found.items()}
+            records.append({"suite": "convolutions", "case": told, "peers": peers})
+    print("\n".join(table_lines(times)), flush=True)
+    write_records(records, packages=["torch", "triton"], name=torch.cuda.get_device_name())
+
+
 def record(name: str, rows: list[Row]) -> dict[str, Any]:
     """One op, shape and mode: milliseconds, memory and part of the copy rate of each provider."""
     first = rows[0]
@@ -133,9 +223,13 @@ def main() -> None:
     """Time both networks' kernels and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--convs", action="store_true", help="conv_norm_act's implementations")
     options = parser.parse_args()
     if DEVICE.type != "cuda":
         raise SystemExit("there is no GPU here: nothing to record")
+    if options.convs:
+        time_convs()
+        return
     for name in options.networks:
         rows = list(bench.bench(NETWORKS[name]))
         print("\n".join(bench.table(rows)), flush=True)

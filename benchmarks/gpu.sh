@@ -25,5 +25,6 @@ failed=0
 for suite in bench_kernels bench_sampling bench_train_step; do
   timeout 150 "$python" "benchmarks/$suite.py" || failed=1
 done
+timeout 120 "$python" benchmarks/bench_kernels.py --convs || failed=1
 [[ -z ${OUT:-} ]] || cp benchmarks/results/*.json "$OUT"
 exit $failed

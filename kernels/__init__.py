@@ -1,8 +1,9 @@
 """Building blocks of the video U-Net: fused kernels on a GPU, plain PyTorch elsewhere."""
 
 from .adamw_ema import AdamState, AdamWEma
-from .conv_norm_act import conv_frames, conv_norm_act
+from .conv_norm_act import conv_norm_act
 from .conv_pair import Conv, conv_pair
+from .convolution import conv_frames
 from .dispatch import eager
 from .group_norm_act import group_norm_act
 from .layer_norm_act import layer_norm_act

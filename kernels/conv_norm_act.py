@@ -1,17 +1,50 @@
-"""Spatial convolution, RMS norm, FiLM, SiLU and a residual in one step.
+"""Convolution, norm, FiLM, SiLU and a residual in one step.
 
-``y = rms_norm_act(conv(x) + bias)``: the (1, k, k) convolution sees each frame alone.
+``y = norm_act(conv(x) + bias)``, ``norm_act`` one of ``rms_norm_act``, ``layer_norm_act`` and
+``group_norm_act``, whose files have the formulas; ``conv_choice`` says what computes it.
 """
 
+from typing import Any, NamedTuple, get_args
+
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
 from .checks import Film, check_norm
-from .dispatch import fused
-from .rms_norm_act import EPS, rms_norm_act
-from .rms_norm_act import reference as norm_reference
+from .conv_choice import Implementation, Norm, choose, refusal
+from .conv_group_norm import conv_group_norm
+from .conv_row_norm import conv_row_norm
+from .conv_tile import size_of
+from .convolution import as_3d, convolve, is_flat
+from .dispatch import cast, fused
+from .group_norm import group_limit, group_norm_fused
+from .group_norm_act import EPS as GROUP_EPS
+from .group_norm_act import group_norm_act
+from .group_norm_act import reference as group_reference
+from .layer_norm_act import EPS as LAYER_EPS
+from .layer_norm_act import layer_norm_act
+from .layer_norm_act import reference as layer_reference
+from .modulation import rows
+from .rms_norm_act import EPS as RMS_EPS
+from .rms_norm_act import reference as rms_reference
+from .rms_norm_act import rms_norm_act
 from .row_norm import row_limit, row_norm_act
+
+EPS = {"rms": RMS_EPS, "layer": LAYER_EPS, "group": GROUP_EPS}
+
+
+class _Behind(NamedTuple):
+    """What follows the convolution; ``conv_norm_act`` explains the fields."""
+
+    norm: Norm
+    weight: Tensor | None
+    bias: Tensor | None
+    groups: int
+    film: Film | None
+    residual: Tensor | None
+    act: bool
+    pre_act: bool
 
 
 def reference(
@@ -19,34 +52,29 @@ def reference(
     weight: Tensor,
     bias: Tensor,
     *,
-    norm_weight: Tensor,
+    norm: Norm = "rms",
+    norm_weight: Tensor | None = None,
+    norm_bias: Tensor | None = None,
+    groups: int = 1,
     film: Film | None = None,
     residual: Tensor | None = None,
+    act: bool = True,
+    pre_act: bool = False,
+    stride: int = 1,
 ) -> Tensor:
     """The formula above as a 3-D convolution and the norm's reference."""
-    y = F.conv3d(
-        rearrange(x, "b t h w c -> b c t h w"),
-        rearrange(weight, "o c k l -> o c 1 k l"),
-        bias,
-        padding=(0, weight.shape[2] // 2, weight.shape[3] // 2),
-    )
+    kernel = as_3d(weight)
+    padding = [k // 2 for k in kernel.shape[2:]]
+    y = F.conv3d(rearrange(x, "b t h w c -> b c t h w"), kernel, bias, (1, stride, stride), padding)
+    y = F.silu(y) if pre_act else y
     y = rearrange(y, "b c t h w -> b t h w c")
-    return norm_reference(y, norm_weight, film, residual=residual)
-
-
-def conv_frames(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    stride: int = 1,
-    padding: int | None = None,
-) -> Tensor:
-    """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2."""
-    frames = rearrange(x, "b t h w c -> (b t) c h w")  # a channels-last view, no copy
-    padding = weight.shape[-1] // 2 if padding is None else padding
-    y = F.conv2d(frames, weight, bias, stride, padding)
-    return rearrange(y, "(b t) c h w -> b t h w c", t=x.shape[1])
+    options: dict[str, Any] = {"film": film, "residual": residual, "act": act}
+    if norm == "group" or norm_weight is None:
+        affine = None if norm_weight is None else (norm_weight, norm_bias)
+        return group_reference(y, affine, groups=groups, **options)
+    if norm == "rms":
+        return rms_reference(y, norm_weight, **options)
+    return layer_reference(y, (norm_weight, norm_bias), **options)
 
 
 def conv_norm_act(
@@ -54,29 +82,106 @@ def conv_norm_act(
     weight: Tensor,
     bias: Tensor,
     *,
-    norm_weight: Tensor,
+    norm: Norm = "rms",
+    norm_weight: Tensor | None = None,
+    norm_bias: Tensor | None = None,
+    groups: int = 1,
     film: Film | None = None,
     residual: Tensor | None = None,
+    act: bool = True,
+    pre_act: bool = False,
+    stride: int = 1,
+    implementation: Implementation | None = None,
 ) -> Tensor:
-    """Convolve each frame of ``x``, normalise, modulate, activate, add ``residual``.
+    """Convolve ``x``, normalise, modulate, activate if ``act``, add ``residual``.
 
-    x: [B, T, H, W, C]; weight: [O, C, k, k], k odd; bias, norm_weight: [O]; film: (scale, shift),
-    each [B, O]; residual: as the output. Returns [B, T, H, W, O]. Differentiable in all. Raises
-    ValueError where shapes, devices or dtypes do not go together.
+    x: [B, T, H, W, C]; weight: [O, C, k, k], for each frame, or [O, C, kt, kh, kw], all odd; bias:
+    [O]; stride: in height and width; norm: over channels (rms, layer) or over the clip and the
+    channels of each of ``groups``; norm_weight, norm_bias: [O] (group: or none; rms: no bias);
+    film: (scale, shift), each [B, O]; residual: as the output; pre_act: SiLU before the norm.
+    implementation: none for the quickest known. Returns [B, T, H', W', O], H' = ceil(H / stride).
+    Differentiable in all. Raises ValueError where shapes, devices or dtypes do not go together, and
+    for an implementation that does not take them.
     """
+    behind = _Behind(norm, norm_weight, norm_bias, groups, film, residual, act, pre_act)
+    weight = as_3d(weight)
+    _check(x, weight, bias, stride, behind)
+    how = implementation or choose(weight, stride, norm)
+    if reason := refusal(how, weight, stride, norm, pre_act=pre_act):
+        raise ValueError(f"conv_norm_act does not run as {how}: {reason}")
+    given = (x, weight, bias, norm_weight, norm_bias, *(film or ()), residual)
+    channels = len(weight)
+    limit = group_limit(channels, groups) if norm == "group" else row_limit(channels)
+    if not fused("conv_norm_act", *given, limit=limit):
+        y = convolve(x, weight, bias, stride=stride, flat=is_flat(weight, stride))
+        return _eager_norm(y, behind)
+    if how == "gemm":
+        return _gemm(cast(x), weight, bias, stride, behind)
+    # the norm adds the bias, and its backward pass sums the bias's gradient
+    row_pre_act = pre_act and norm != "group"
+    in_conv, in_norm = (bias, None) if row_pre_act else (None, bias)
+    y = convolve(x, weight, in_conv, stride=stride, flat=how == "conv2d")
+    return _fused_norm(F.silu(y) if row_pre_act else y, in_norm, behind)
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor, stride: int, behind: _Behind) -> None:
+    if weight.ndim != 5 or not all(k % 2 for k in weight.shape[2:]):
+        got = list(weight.shape)
+        raise ValueError(f"conv_norm_act takes weight [O, C, k, k] or 5-D, k odd, got {got}")
     if x.ndim != 5 or weight.shape[1] != x.shape[-1]:
         wanted = f"[B, T, H, W, {weight.shape[1]}]"
         raise ValueError(f"conv_norm_act takes x {wanted}, got {list(x.shape)}")
     if bias.shape != weight.shape[:1]:
         raise ValueError(f"conv_norm_act takes bias [{len(weight)}], got {list(bias.shape)}")
-    given = (x, weight, bias, norm_weight, *(film or ()), residual)
-    if not fused("conv_norm_act", *given, limit=row_limit(len(weight))):
-        y = conv_frames(x, weight, bias)
-        return rms_norm_act(y, norm_weight, film, residual=residual)
-    y = conv_frames(x, weight, None)
-    check_norm("conv_norm_act", y, film, residual, norm_weight=norm_weight)
-    # the norm adds the bias, and its backward pass sums the bias's gradient
-    affine = (norm_weight, None)
-    return row_norm_act(
-        y, affine, film, residual, centered=False, act=True, eps=EPS, conv_bias=bias
-    )
+    if stride < 1:
+        raise ValueError(f"conv_norm_act takes a stride of at least 1, got {stride}")
+    norm, norm_weight, norm_bias, groups = behind[:4]
+    if norm not in get_args(Norm):
+        raise ValueError(f"norm is one of {', '.join(get_args(Norm))}, got {norm}")
+    if norm_weight is None and (norm != "group" or norm_bias is not None):
+        raise ValueError(f"{norm} norm takes norm_weight, or only if group neither it nor a bias")
+    if norm == "rms" and norm_bias is not None:
+        raise ValueError("rms norm takes no norm_bias")
+    if norm == "group" and (not 1 <= groups <= len(weight) or len(weight) % groups):
+        raise ValueError(f"groups must divide the {len(weight)} channels, got {groups}")
+    like = x.new_empty(()).expand(size_of(x, weight, stride))
+    per_channel = {"norm_weight": norm_weight, "norm_bias": norm_bias}
+    check_norm("conv_norm_act", like, behind.film, behind.residual, **per_channel)
+
+
+def _eager_norm(y: Tensor, behind: _Behind) -> Tensor:
+    norm, weight, bias, groups, film, residual, act, pre_act = behind
+    options: dict[str, Any] = {"film": film, "residual": residual, "act": act}
+    if norm == "group" or weight is None:
+        affine = None if weight is None else (weight, bias)
+        return group_norm_act(y, affine, groups=groups, pre_act=pre_act, **options)
+    y = F.silu(y) if pre_act else y
+    if norm == "rms":
+        return rms_norm_act(y, weight, **options)
+    return layer_norm_act(y, (weight, bias), **options)
+
+
+def _fused_norm(y: Tensor, conv_bias: Tensor | None, behind: _Behind) -> Tensor:
+    norm, weight, bias, groups, film, residual, act, pre_act = behind
+    options: dict[str, Any] = {"act": act, "eps": EPS[norm]}
+    if norm == "group" or weight is None:
+        affine = None if weight is None else (weight, bias)
+        options |= {"groups": groups, "pre_act": pre_act}
+        return group_norm_fused(y, conv_bias, affine, film, residual, **options)
+    options |= {"centered": norm == "layer", "conv_bias": conv_bias}
+    return row_norm_act(y, (weight, bias), film, residual, **options)
+
+
+def _gemm(x: Tensor, weight: Tensor, bias: Tensor, stride: int, behind: _Behind) -> Tensor:
+    norm, norm_weight, norm_bias, groups, film, residual, act, pre_act = behind
+    vectors = [t if t is None else t.contiguous() for t in (bias, norm_weight, norm_bias)]
+    film_rows = map(rows, film or (None, None))
+    residual = None if residual is None else residual.to(x.dtype).contiguous()
+    given = (x.contiguous(), weight, *vectors, *film_rows, residual)
+    z: Tensor
+    if norm == "group":
+        z, _, _ = conv_group_norm(*given, stride, groups, act, pre_act, EPS[norm])
+        return z
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    z, _ = conv_row_norm(*given, stride, norm == "layer", act, EPS[norm], keep)
+    return z

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .checks import Film, check_clip, check_norm, check_shapes
-from .conv_norm_act import conv_frames, conv_norm_act
+from .conv_norm_act import conv_norm_act
 from .conv_norm_act import reference as conv_reference
-from .conv_shortcut import conv_gradients, conv_shortcut
+from .conv_shortcut import conv_shortcut
+from .convolution import conv_frames, conv_gradients
 from .dispatch import cast, cast_dtype, fused
 from .modulation import rows
 from .rms_norm_act import EPS

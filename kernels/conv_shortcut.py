@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
-from .conv_norm_act import conv_frames
+from .convolution import conv_frames, conv_gradients
 
 
 @torch.library.custom_op("fastvd::conv_shortcut", mutates_args=())
@@ -45,18 +44,6 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     vectors = shortcut.new_empty(shortcut.shape), shortcut.new_empty(shortcut.shape[0])
     return torch.empty_like(x), torch.empty_like(weight), *vectors
-
-
-def conv_gradients(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of x and weight of ``conv_frames``, laid out as they are."""
-    images = (rearrange(clip, "b t h w c -> (b t) c h w") for clip in (dy, x))
-    padding = [weight.shape[2] // 2, weight.shape[3] // 2]
-    dx, dw, _ = torch.ops.aten.convolution_backward(
-        *(*images, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, True, False])
-    )
-    dx = rearrange(dx, "(b t) c h w -> b t h w c", b=x.shape[0], t=x.shape[1])
-    dw = dw if dw.stride() == weight.stride() else torch.empty_like(weight).copy_(dw)
-    return dx.contiguous(), dw
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001

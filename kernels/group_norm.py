@@ -19,6 +19,7 @@ from .group_norm_backward import group_norm_backward
 from .group_statistics import (
     MAX_CHANNELS,
     WARPS,
+    Work,
     cut,
     from_center,
     group_statistics_kernel,
@@ -125,36 +126,61 @@ def group_norm(
 
     x, residual: [B, ..., C]; scale, shift: [B, C]; the others: [C].
     """
-    z, (work, blocks) = torch.empty_like(x), cut(x, groups, DEEP)
-    stats = _statistics(x, groups)
-    partial = stats.new_empty(x.shape[0], work.parts, 3, groups)
-    options = {**blocks, "PRE_ACT": pre_act, "warps": WARPS}
+    work, blocks = cut(x, groups, DEEP)
+    partial = statistics_of(x, work.parts, groups)
     launch(
         group_statistics_kernel,
         work.programs,
         *(x, conv_bias, partial, work.n, work.span, work.parts),
-        **options,
+        **blocks,
+        PRE_ACT=pre_act,
+        warps=WARPS,
     )
+    given = (conv_bias, weight, bias, scale, shift, residual)
+    return apply_statistics(x, partial, *given, work, blocks, act=act, pre_act=pre_act, eps=eps)
+
+
+def apply_statistics(
+    x: Tensor,
+    partial: Tensor,
+    conv_bias: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    residual: Tensor | None,
+    work: Work,
+    blocks: dict[str, Any],
+    *,
+    act: bool,
+    pre_act: bool,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """The second pass: what ``group_norm`` returns, from (hi, lo, M2) of each part."""
+    z, stats = torch.empty_like(x), partial.new_empty(partial.shape[0], *partial.shape[2:])
     launch(
         _group_norm_fwd_kernel,
         work.programs,
         *(x, partial, conv_bias, residual, weight, bias, scale, shift, z, stats),
         *(stride(scale), stride(shift), work.n, work.span, work.parts, eps),
-        **options,
+        **blocks,
+        PRE_ACT=pre_act,
         PARTS=work.held,
         ACT=act,
+        warps=WARPS,
     )
     return z, stats
 
 
-def _statistics(x: Tensor, groups: int) -> Tensor:
+def statistics_of(x: Tensor, *sizes: int) -> Tensor:
+    """Room for statistics [B, 3, groups], or [B, parts, 3, groups]."""
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.new_empty(x.shape[0], 3, groups, dtype=dtype)
+    return x.new_empty(x.shape[0], *sizes[:-1], 3, sizes[-1], dtype=dtype)
 
 
 @group_norm.register_fake
 def _(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), _statistics(x, rest[6])
+    return torch.empty_like(x), statistics_of(x, rest[6])
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -173,13 +173,38 @@ def group_statistics_kernel(
         mean, m2 = _merge_tile(u, mask, before, end - first, mean, m2)
     n = _rows_of_lanes(end - part * span, ROWS, ACC)
     hi, lo, m2 = merge(n[:, None], pivot[None, :], mean, m2)
+    store_groups(
+        *(partial_ptr, sample * parts + part, block, end - part * span, hi, lo, m2, bias),
+        *(c, inside, C, G, WIDTH, GROUPS, PRE_ACT),
+    )
+
+
+@jit
+def store_groups(
+    partial_ptr,
+    part,
+    block,
+    rows,
+    hi,
+    lo,
+    m2,
+    conv_bias,
+    c,
+    inside,
+    C: tl.constexpr,
+    G: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUPS: tl.constexpr,
+    PRE_ACT: tl.constexpr,
+):
+    """Merge the channels of each group, each over so many rows, and add conv_bias to the means."""
     if not PRE_ACT:
-        hi, rest = two_sum(hi, bias)
+        hi, rest = two_sum(hi, conv_bias)
         lo += rest
     g, held, of = members(block, c, inside, C, G, WIDTH, GROUPS)
-    count = tl.where(of, (end - part * span).to(ACC), 0.0)
+    count = tl.where(of, rows.to(hi.dtype), 0.0)
     hi, lo, m2 = merge(count, hi[:, None], lo[:, None], m2[:, None])
-    to = partial_ptr + (sample * parts + part) * 3 * G + g
+    to = partial_ptr + part * 3 * G + g
     tl.store(to, hi, mask=held)
     tl.store(to + G, lo, mask=held)
     tl.store(to + 2 * G, m2, mask=held)

@@ -9,16 +9,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from fastvd import kernels
+from fastvd.kernels.conv_choice import Implementation, refusal
+from fastvd.kernels.convolution import as_3d
 
 Mode = Literal["forward", "backward", "both"]
 MODES: tuple[Mode, ...] = ("forward", "backward", "both")
+PLAIN = ("eager", "compiled")
 HEADS, HEAD_DIM = 8, 32
 ROUNDS = 20
 """Rounds that are timed; a figure is their median."""
@@ -59,9 +63,9 @@ class Case(NamedTuple):
     tensors: list[Tensor]
     """What gradients are taken of, the clip first."""
 
-    def call(self) -> Tensor:
-        """Run the op, fused where it can be."""
-        y: Tensor = getattr(kernels, self.op)(*self.args, **self.options)
+    def call(self, **how: Implementation) -> Tensor:
+        """Run the op, fused where it can be; how: its implementation, where it has several."""
+        y: Tensor = getattr(kernels, self.op)(*self.args, **self.options, **how)
         return y
 
     def plain(self) -> Tensor:
@@ -130,9 +134,9 @@ def level_cases(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
     yield Case("temporal_attention", shape, (x, gain, qkv, out), told, [x, gain, qkv, out, scores])
 
 
-def assert_agreement(case: Case) -> None:
+def assert_agreement(case: Case, **how: Implementation) -> None:
     """Raise AssertionError where the op and its plain form differ by more than their dtype may."""
-    got, wanted = case.call(), case.formula()
+    got, wanted = case.call(**how), case.formula()
     probe = torch.randn_like(wanted)
     pairs = [(got, wanted)]
     grads = (torch.autograd.grad(y, case.tensors, probe.to(y.dtype)) for y in (got, wanted))
@@ -167,7 +171,20 @@ def providers(case: Case, *, compiled: bool) -> dict[str, list[Callable[[], Tens
         ]
     if case.tensors[0].is_cuda:
         found["fused"] = [case.call]
+        for name in implementations(case):
+            assert_agreement(case, implementation=name)
+            found[name] = [partial(case.call, implementation=name)]
     return found
+
+
+def implementations(case: Case) -> list[Implementation]:
+    """What the fused op can run as at this shape; nothing where there is no choice."""
+    if case.op != "conv_norm_act":
+        return []
+    weight, how = as_3d(case.args[1]), case.options
+    stride, norm, pre_act = how.get("stride", 1), how.get("norm", "rms"), how.get("pre_act", False)
+    names: tuple[Implementation, ...] = get_args(Implementation)
+    return [name for name in names if not refusal(name, weight, stride, norm, pre_act=pre_act)]
 
 
 def compulsory_bytes(case: Case, mode: Mode) -> int:
@@ -262,10 +279,15 @@ def table(rows: list[Row]) -> Iterator[str]:
         )
         line = f"{op:20}{' '.join(map(str, shape)):>22}  {mode:9}{times}"
         if "fused" in found:
-            best = min(r.milliseconds for name, r in found.items() if name != "fused")
+            best = min(row.milliseconds for name, row in found.items() if name in PLAIN)
             fused = found["fused"]
             line += f"  {best / fused.milliseconds:.2f}x, {fused.copy_rate:.0%} of the copy rate"
         yield line
+        choice = [row for name, row in found.items() if name in get_args(Implementation)]
+        if choice:
+            times = ", ".join(f"{row.provider} {row.milliseconds:.3f}ms" for row in choice)
+            quickest = min(choice, key=lambda row: row.milliseconds)
+            yield f"{'':20}{'as':>22}  {times}: {quickest.provider} is the quickest"
 
 
 def plot(rows: list[Row], path: Path) -> None:

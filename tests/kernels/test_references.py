@@ -80,6 +80,20 @@ def test_conv_norm_act(shape, kernel):
     assert_equal("conv_norm_act", leaf(*shape), weight, leaf(5), norm_weight=leaf(5), film=film)
 
 
+@pytest.mark.parametrize("norm", ["rms", "layer", "group"])
+@pytest.mark.parametrize("pre_act", [True, False], ids=["act first", "norm first"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 1, 1), (3, 3, 1)])
+def test_conv_norm_act_in_every_form(norm, pre_act, stride, kernel):
+    x, weight = leaf(2, 3, 5, 4, 6), leaf(8, 6, *kernel)
+    options = {"norm": norm, "groups": 2, "norm_weight": leaf(8), "act": not pre_act}
+    if norm != "rms":
+        options["norm_bias"] = leaf(8)
+    residual = leaf(2, 3, -(-5 // stride), 4 // stride, 8)
+    options |= {"pre_act": pre_act, "stride": stride, "residual": residual}
+    assert_equal("conv_norm_act", x, weight, leaf(8), **options)
+
+
 @pytest.mark.parametrize("heads", [1, 3])
 def test_linear_attention(shape, heads):
     c, wide = shape[-1], 4 * heads

@@ -38,7 +38,7 @@ class FrameConv(nn.Conv2d):
 
 
 class NormAct(nn.Module):
-    """Norm, FiLM where given, SiLU unless told not to."""
+    """Norm, FiLM where given, SiLU."""
 
     def __init__(self, channels: int, kind: NormKind, *, groups: int, film: bool = False) -> None:
         super().__init__()
@@ -48,28 +48,14 @@ class NormAct(nn.Module):
         self.weight = None if bare else nn.Parameter(torch.ones(channels))
         self.bias = None if bare or kind == "rms" else nn.Parameter(torch.zeros(channels))
 
-    def forward(
-        self,
-        x: Tensor,
-        film: Film | None,
-        *,
-        act: bool = True,
-        pre_act: bool = False,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        """x: [B, T, H, W, C]; film: (scale, shift), each [B, C]; pre_act: SiLU before the norm;
-        residual: added last.
-        """
+    def forward(self, x: Tensor, film: Film | None) -> Tensor:
+        """x: [B, T, H, W, C]; film: (scale, shift), each [B, C]"""
         if self.kind == "group" or self.weight is None:
             affine = None if self.weight is None else (self.weight, self.bias)
-            return kernels.group_norm_act(
-                x, affine, film, groups=self.groups, act=act, pre_act=pre_act, residual=residual
-            )
-        x = F.silu(x) if pre_act else x
+            return kernels.group_norm_act(x, affine, film, groups=self.groups)
         if self.bias is None:
-            return kernels.rms_norm_act(x, self.weight, film, act=act, residual=residual)
-        affine = (self.weight, self.bias)
-        return kernels.layer_norm_act(x, affine, film, act=act, residual=residual)
+            return kernels.rms_norm_act(x, self.weight, film)
+        return kernels.layer_norm_act(x, (self.weight, self.bias), film)
 
 
 class ConvBlock(nn.Module):
@@ -89,14 +75,19 @@ class ConvBlock(nn.Module):
         if self.order == "norm-act-conv":
             y: Tensor = self.conv(self.norm(x, film))
             return y if residual is None else y + residual
-        if self.order == "conv-act-norm":
-            y = self.conv(x)
-            return cast(Tensor, self.norm(y, film, act=False, pre_act=True, residual=residual))
-        conv, gain = self.conv, self.norm.weight
-        if self.norm.kind != "rms" or gain is None:
-            return cast(Tensor, self.norm(conv(x), film, residual=residual))
+        conv, norm, is_act_first = self.conv, self.norm, self.order == "conv-act-norm"
         return kernels.conv_norm_act(
-            x, conv.weight, conv.bias, norm_weight=gain, film=film, residual=residual
+            x,
+            conv.weight,
+            conv.bias,
+            norm=norm.kind,
+            norm_weight=norm.weight,
+            norm_bias=norm.bias,
+            groups=norm.groups,
+            film=film,
+            residual=residual,
+            act=not is_act_first,
+            pre_act=is_act_first,
         )
 
     def film_of(self, emb: Tensor) -> Film | None:
