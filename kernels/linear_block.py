@@ -87,7 +87,7 @@ def tiles_of(sizes: Sizes, dtype: torch.dtype) -> Kernels:
     return Kernels(
         context,
         apply,
-        query=Tiles(64, two, 4 if narrow else 8),
+        query=Tiles(64, two if narrow else max(d, 32), 4),
         key=Tiles(64, two, 4),
         input=Tiles(64, d, 4),
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 from .launch import accumulator, ceil_div, jit, launch, tl
 
 COLS = 32
-ROWS = 32
+ROWS = 16
 
 
 @jit

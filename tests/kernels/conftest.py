@@ -52,3 +52,12 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     """Every dtype that kernels take."""
     names = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     return names[request.param]
+
+
+@pytest.fixture
+def tensor_cores() -> Iterator[None]:
+    """Kernels take float32 where its products may run on tensor cores; the interpreter is exact."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from fastvd.kernels import launch
 from fastvd.models import VideoUNet, VideoUNetConfig
 
 CONFIG = VideoUNetConfig(
@@ -22,12 +23,22 @@ CONFIG = VideoUNetConfig(
 
 
 def network() -> VideoUNet:
-    """One whose every output depends on every weight."""
-    net = VideoUNet(CONFIG)
+    return awake(VideoUNet(CONFIG))
+
+
+def awake(net: VideoUNet) -> VideoUNet:
+    """Fill what starts at zero: every output depends on every weight."""
     for parameter in net.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.05)
     return net
+
+
+def ops(*names: str) -> set[str]:
+    """Names of ops and of their backward; a GPU has no room for temporal blocks in float32."""
+    if not launch.interpreted:
+        names = tuple(name.replace("temporal_block", "temporal_core") for name in names)
+    return {f"fastvd::{name}{end}" for name in names for end in ("", "_backward")}
 
 
 def results(

@@ -1,6 +1,6 @@
 """Spatial linear attention, fused: by its kernels, and by cuBLAS where channels are many."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
@@ -28,13 +28,7 @@ WIDE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def tensor_cores() -> Iterator[None]:
-    """Kernels take float32 where its products may run on tensor cores; the interpreter is exact."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    yield
-    torch.backends.cuda.matmul.allow_tf32 = before
+pytestmark = pytest.mark.usefixtures("tensor_cores")
 
 
 def block(shape: tuple[int, ...], heads: int, d: int, **offset: float) -> Block:
