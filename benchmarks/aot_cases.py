@@ -92,7 +92,7 @@ def adamw_ema(dtype: torch.dtype, *, offset: int, averaged: bool) -> None:
     optimizer.update([torch.zeros(5, dtype=dtype)], rates=[(1e-4, 0.0)], scale=scale)
 
 
-def conv_norm(dtype: torch.dtype, c: int, norm: Norm) -> None:
+def conv_gemm(dtype: torch.dtype, c: int, norm: Norm) -> None:
     """A residual block's convolution as a matrix product; its backward pass is the norm's."""
     x = torch.empty(2, 4, 16, 16, c, dtype=dtype, requires_grad=True)
     weight, vector = torch.empty(c, c, 3, 3), torch.empty(c)
@@ -175,7 +175,7 @@ CASES |= {
 }
 
 CASES |= {
-    f"conv_norm_act gemm {norm} C={c} {name}": partial(conv_norm, DTYPES[name], c, norm)
+    f"conv_norm_act gemm {norm} C={c} {name}": partial(conv_gemm, DTYPES[name], c, norm)
     for norm, name, widths in (
         ("rms", "fp32", (64, 128)),
         ("rms", "fp16", (64,)),

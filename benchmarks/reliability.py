@@ -38,7 +38,7 @@ def damaged(folder: Path, seed: int, count: int, reader: str) -> Iterator[Record
         paths = [folder / f"{name}-{seed}-{i}{sound.suffix}" for i in range(count)]
         for i, path in enumerate(paths):
             path.write_bytes(damage(sound.read_bytes(), np.random.default_rng([seed, i])))
-        # again and again: memory comes to its height in three rounds, what the fourth adds is leaked
+        # memory comes to its height in three rounds, what the fourth adds is leaked
         answers = list(read_all(paths * 4, reader=reader, workers=1))
         first = answers[:count]
         for path, _ in (pair for pair in first if not is_clean(*pair)):
