@@ -200,7 +200,7 @@ def test_cover_pictures_are_no_videos(reader: str, tmp_path: Path) -> None:
     assert probe(path).width == 64
     assert probe(path, stream=0).frames == 12
     with pytest.raises(
-        MediaError, match=r"cover\.mp4: has 1 video streams, number 1 was asked for"
+        MediaError, match=r"cover\.mp4: has 1 video streams, number 1 was asked for \(first is 0\)"
     ):
         read_clip(path, stream=1)
 

@@ -112,6 +112,25 @@ def test_half_read_file_does_not_hold_the_process(
         assert left == ("38\n" if how == "thread" else "")
 
 
+FIRST_READ = """
+import os, signal, sys, threading
+from fastvd.media.video import read_clip
+
+threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    while True:
+        read_clip(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_in_the_first_read_is_a_keyboard_interrupt(
+    rust: None, alone: Callable[..., str], shared_videos: Path
+) -> None:
+    assert alone(FIRST_READ, shared_videos / "nasa_13013.mp4") == "interrupted\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads by /proc")
 def test_files_and_threads_are_given_back(rust: None, counting_video: Path) -> None:
     def held() -> tuple[int, int]:

@@ -13,7 +13,8 @@ def add_commands(command: Command) -> None:
     sub = command("prepare", _prepare, "Make videos ready for training.")
     kinds = sub.add_subparsers(dest="kind", required=True, metavar="KIND")
     text = "Decode videos into a folder, so that training only reads frames."
-    _add_cache(kinds.add_parser("cache", help=text, description=text))
+    more = " Runs with random crops keep other frames: fastvd.data.prepare_cache makes those ready."
+    _add_cache(kinds.add_parser("cache", help=text, description=text + more))
 
 
 def _add_cache(sub: argparse.ArgumentParser) -> None:

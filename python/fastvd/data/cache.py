@@ -1,5 +1,6 @@
 """Decoded videos, each decoded once as a whole: in memory, or in a folder for later runs."""
 
+import errno
 import logging
 import os
 import queue
@@ -226,6 +227,8 @@ def make_cache(
     if not isinstance(cache, str | os.PathLike):
         raise TypeError(f"cache must be a folder, 'memory' or None, got {cache!r}")
     folder = Path(cache)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "the cache must be a folder", str(folder))
     store = CacheFolder(folder, reader, max_bytes=0)
     free = int(_DISK_SHARE * shutil.disk_usage(folder).free)
     store.max_bytes = store.used() + free if max_bytes is None else max_bytes

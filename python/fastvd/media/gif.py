@@ -31,6 +31,8 @@ Quality = Literal["fast", "good", "best"]
 PaletteScope = Literal["global", "scene", "local"]
 Dither = Literal["diffusion", "ordered", "blue_noise", "none"]
 
+_PIECE = 64
+"""Frames of a clip that are encoded at a time."""
 _CHOICES = {
     "quality": ("fast", "good", "best"),
     "palette": ("global", "scene", "local"),
@@ -80,7 +82,8 @@ def write_gif(
     clip = checked_clip(frames, channels=(1, 3, 4))
     write_pieces(
         path,
-        lambda: [clip],
+        # in pieces, between which Ctrl-C is heard
+        lambda: (clip[i : i + _PIECE] for i in range(0, len(clip), _PIECE)),
         size=(clip.shape[1], clip.shape[2]),
         delays=_delays(len(clip), fps, delays_s),
         loop=loop,

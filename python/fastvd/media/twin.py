@@ -148,7 +148,7 @@ def _stream(
         ]
         if number >= len(videos):
             has = f"has {len(videos)} video streams"
-            raise MediaError(f"{path}: {has}, number {number} was asked for")
+            raise MediaError(f"{path}: {has}, number {number} was asked for (first is 0)")
         stream = videos[number]
     if stream.codec_context is None:
         raise MediaError(f"{path}: FFmpeg has no decoder for the video")

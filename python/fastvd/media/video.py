@@ -262,7 +262,7 @@ def _picture_kind(path: Path, stream: int | None) -> still.Kind | None:
         raise ValueError(f"stream must be 0 or more, got {stream}")
     kind = still.picture_kind(path)
     if kind is not None and stream:
-        raise MediaError(f"{path}: has 1 video stream, number {stream} was asked for")
+        raise MediaError(f"{path}: has 1 video stream, number {stream} was asked for (first is 0)")
     return kind
 
 

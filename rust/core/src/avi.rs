@@ -1,7 +1,7 @@
 //! The chunks of an AVI file, read in pieces of the file's bytes.
 
 /// Bytes of a chunk's head.
-const HEAD: u64 = 8;
+pub(crate) const HEAD: u64 = 8;
 /// Bytes of the file that are read at a time.
 const PIECE: u64 = 1 << 16;
 

@@ -148,7 +148,7 @@ fn scan(input: &mut Input) -> Result<Option<Scan>> {
     // MPEG-4 says in a few bytes that nothing is coded
     let fewest = if codec == "mpeg4" { 20 } else { 1 };
     let mut packet = Packet::new(input.path())?;
-    let mut rows = Vec::new();
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
     loop {
         match input.read(&mut packet) {
             Ok(true) => {}
@@ -177,9 +177,13 @@ fn scan(input: &mut Input) -> Result<Option<Scan>> {
                 input.skip_content();
             }
         }
+        places.push((row.dts.unwrap_or(row.pts), packet.position()));
         rows.push(row);
         check_frames(input.path(), rows.len())?;
         input.clock().restart();
+    }
+    if input.is_avi() && !input.agrees(&places) {
+        return Ok(None);
     }
     // how long the last frame is shown is guessed where the container does not tell
     let last = rows.iter().max_by_key(|row| row.pts);

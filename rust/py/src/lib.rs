@@ -7,11 +7,14 @@ mod error;
 mod gif;
 mod limits;
 
+use numpy::PyArray1;
 use pyo3::prelude::*;
 
 /// Rust half of fastvd; `fastvd.native` is the only importer.
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    // NumPy is looked up by the first array: not in the middle of a read, where Ctrl-C would find it
+    PyArray1::<u8>::zeros(m.py(), 0, false);
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     m.add_function(wrap_pyfunction!(batch::choose_clips, m)?)?;
     m.add_function(wrap_pyfunction!(batch::fill_batch, m)?)?;

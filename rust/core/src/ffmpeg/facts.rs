@@ -210,7 +210,7 @@ fn choose(input: &Input, number: Option<usize>) -> Result<c_int> {
     match videos(input).nth(number) {
         Some(stream) => Ok(stream),
         None => fail(format!(
-            "has {} video streams, number {number} was asked for",
+            "has {} video streams, number {number} was asked for (first is 0)",
             videos(input).count()
         )),
     }

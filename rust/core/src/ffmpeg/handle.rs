@@ -6,8 +6,8 @@ use std::ptr;
 
 use super::layout::{
     FRAME_DATA, FRAME_FORMAT, FRAME_HEIGHT, FRAME_LINESIZE, FRAME_PTS, FRAME_WIDTH, PACKET_DATA,
-    PACKET_DTS, PACKET_DURATION, PACKET_FLAGS, PACKET_PTS, PACKET_SIZE, PACKET_STREAM_INDEX, get,
-    set,
+    PACKET_DTS, PACKET_DURATION, PACKET_FLAGS, PACKET_POSITION, PACKET_PTS, PACKET_SIZE,
+    PACKET_STREAM_INDEX, get, set,
 };
 use super::library::{Library, library};
 use crate::{Error, Result, limits};
@@ -68,6 +68,11 @@ impl Packet {
     /// How long its frame is shown, in ticks; 0 if unknown.
     pub fn duration(&self) -> i64 {
         self.field(PACKET_DURATION)
+    }
+
+    /// Where it lies in the file; -1 if unknown.
+    pub fn position(&self) -> i64 {
+        self.field(PACKET_POSITION)
     }
 
     /// Whether decoding may start here.

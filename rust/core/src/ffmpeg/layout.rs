@@ -92,6 +92,7 @@ pub(crate) const PACKET_SIZE: usize = 32;
 pub(crate) const PACKET_STREAM_INDEX: usize = 36;
 pub(crate) const PACKET_FLAGS: usize = 40;
 pub(crate) const PACKET_DURATION: usize = 64;
+pub(crate) const PACKET_POSITION: usize = 72;
 pub(crate) const FRAME_DATA: usize = 0;
 pub(crate) const FRAME_LINESIZE: usize = 64;
 pub(crate) const FRAME_WIDTH: usize = 104;

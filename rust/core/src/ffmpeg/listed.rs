@@ -93,6 +93,23 @@ impl Input {
         (walk.is_over() && rows.first() == Some(first)).then_some(rows)
     }
 
+    /// Whether an AVI file's index, by which it seeks, has packets of these decoding times at these
+    /// places. It counts chunks that damage hides from who reads on.
+    pub fn agrees(&self, packets: &[(i64, i64)]) -> bool {
+        let Some(entries) = self.entries() else {
+            return false;
+        };
+        let is_there = |(dts, place): &(i64, i64)| {
+            let found = entries.binary_search_by_key(dts, |entry| entry.dts);
+            let found = found
+                .ok()
+                .and_then(|i| i64::try_from(entries[i].position).ok());
+            // FFmpeg tells where a chunk or its content begins
+            found.is_some_and(|start| *place == start || *place == start + avi::HEAD as i64)
+        };
+        entries.is_empty() || packets.iter().all(is_there)
+    }
+
     fn entries(&self) -> Option<Vec<Listed>> {
         let call = &self.library.call;
         let stream = self.stream_at(self.facts.stream);
