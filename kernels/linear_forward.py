@@ -171,15 +171,15 @@ def _output_fwd_kernel(
         part_mixed = tl.load(mixes_ptr + row[:, None] * C + c[None, :], mask=mask, other=0.0)
         mixed = mixed * shrink[:, None] + part_mixed * grow[:, None]
         top = new
+    tl.store(cols_ptr + frame * HD + d, top)
+    tl.store(cols_ptr + (frames + frame) * HD + d, total)
     mixed = (mixed * (1.0 / total)[:, None]).to(output_ptr.dtype.element_ty)
+    row = (head * frames + frame) * D + e
+    tl.store(mixed_ptr + row[:, None] * C + c[None, :], mixed, mask=mask)
     wv = load_cols(wv_ptr, d, HD, C, CP)
     wo = tl.load(wo_ptr + c[None, :] * HD + d[:, None], mask=mask, other=0.0)
     context = tl.dot(mixed, tl.trans(wv), input_precision=PRECISION)
     output = tl.dot(context.to(wo.dtype), wo, input_precision=PRECISION) * scale
-    row = (head * frames + frame) * D + e
-    tl.store(cols_ptr + frame * HD + d, top)
-    tl.store(cols_ptr + (frames + frame) * HD + d, total)
-    tl.store(mixed_ptr + row[:, None] * C + c[None, :], mixed, mask=mask)
     tl.store(context_ptr + row[:, None] * D + e[None, :], context)
     tl.store(output_ptr + row[:, None] * C + c[None, :], output.to(wo.dtype), mask=mask)
 
