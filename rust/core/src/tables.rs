@@ -18,7 +18,7 @@ const MAX_KEPT: usize = 600_000;
 
 /// What a table costs beside its frames: names, facts, first packets, and what it keeps FFmpeg's
 /// memory from being joined.
-const FRAMES_PER_TABLE: usize = 256;
+const FRAMES_PER_TABLE: usize = 512;
 
 /// A file that changed just now may change again without a new time stamp.
 const SETTLED: Duration = Duration::from_secs(2);
