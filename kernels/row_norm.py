@@ -139,11 +139,11 @@ def _row_norm_bwd_kernel(
         xhat, r = _normalize(x, eps, C, CENTERED)
         if ACT:
             dv *= d_silu(xhat * gain[None, :] + offset[None, :])
-        share = dv * xhat
-        d_gain += tl.sum(share, axis=0)
-        d_offset += tl.sum(dv, axis=0)
         g = dv * gain[None, :]
-        dx = g - xhat * (tl.sum(share * gain[None, :], axis=1) / C)[:, None]
+        mean = tl.sum(g * xhat, axis=1) / C
+        d_gain += tl.sum(dv * xhat, axis=0)
+        d_offset += tl.sum(dv, axis=0)
+        dx = g - xhat * mean[:, None]
         if CENTERED:
             dx -= (tl.sum(g, axis=1) / C)[:, None]
         dx *= r[:, None]
