@@ -139,11 +139,13 @@ def _row_norm_bwd_kernel(
         xhat, r = _normalize(x, eps, C, CENTERED)
         if ACT:
             dv *= d_silu(xhat * gain[None, :] + offset[None, :])
-        g = dv * gain[None, :]
-        mean = tl.sum(g * xhat, axis=1) / C
-        d_gain += tl.sum(dv * xhat, axis=0)
+        share = dv * xhat
+        d_gain += tl.sum(share, axis=0)
         d_offset += tl.sum(dv, axis=0)
-        dx = g - xhat * mean[:, None]
+        g = dv * gain[None, :]
+        # the same numbers: each norm stays in registers by one of these
+        along = g * xhat if CENTERED else share * gain[None, :]
+        dx = g - xhat * (tl.sum(along, axis=1) / C)[:, None]
         if CENTERED:
             dx -= (tl.sum(g, axis=1) / C)[:, None]
         dx *= r[:, None]
