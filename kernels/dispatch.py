@@ -70,6 +70,7 @@ def cast(x: Tensor) -> Tensor:
 def cast_dtype(x: Tensor) -> torch.dtype:
     """The dtype that autocast gives to ``x`` in matrix products."""
     device = x.device.type
-    if torch.is_autocast_enabled(device) and x.dtype in FUSED_DTYPES:
+    # tensors without data know no autocast
+    if device != "meta" and torch.is_autocast_enabled(device) and x.dtype in FUSED_DTYPES:
         return torch.get_autocast_dtype(device)
     return x.dtype

@@ -219,7 +219,11 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
             "format 99 is newer than 1",
         ),
         "new run without config": (["train", "--videos", video, *run], "needs --config"),
-        "clip too long": ([*train, "--videos", video, "--clips.frames", "900"], "40"),
+        "clip too long": ([*train, "--videos", video, "--clips.frames", "60"], "40"),
+        "more frames than attention takes": (
+            [*train, "--videos", video, "--clips.frames", "900"],
+            "64 or fewer",
+        ),
         "stride 0": ([*gif, "--stride", "0"], "stride"),
         "negative start": ([*gif, "--start", "-1"], "start"),
         "start past the end": ([*gif, "--start", "40"], "40"),
