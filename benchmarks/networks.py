@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastvd import bench, kernels
 from fastvd.models import VideoUNet, VideoUNetConfig
+from fastvd.models.denoiser import capture
 
 PROVIDERS = ("formulas", "eager", "formulas, compiled", "eager, compiled", "fused")
 """Formulas: every op as its file's reference. Eager: as it runs on a CPU."""
@@ -98,21 +99,15 @@ def passes(provider: str, call: Call) -> Call:
 
 def graphed(call: Call) -> Call:
     """``call`` captured as a CUDA graph: replayed, it costs one launch."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        y = call()
+    for _ in range(3):
+        call()
+    answer, replay = capture(call, torch.device("cuda", torch.cuda.current_device()))
 
-    def replay() -> Tensor:
-        graph.replay()
-        return y
+    def replayed() -> Tensor:
+        replay()
+        return answer
 
-    return replay
+    return replayed
 
 
 def assert_agreement(provider: str, got: Tensor, wanted: Tensor) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastvd import checkpoint, config
+from fastvd import checkpoint, config, generate
 from fastvd.data import ClipConfig
 from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig
 from fastvd.errors import CheckpointError
@@ -270,6 +270,33 @@ def test_weights_in_training_are_taken_on_request(tmp_path):
     for ema, part in [(True, "ema"), (False, "model")]:
         state = TwoStage.from_pretrained(base, ema=ema).base_network.state_dict()
         assert all(torch.equal(state[name], weights[part][name]) for name in state)
+
+
+def test_precision_is_the_runs_on_a_gpu_alone(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "base", BASE)
+    with (run / "config.yaml").open("a") as file:
+        file.write("precision: bfloat16\n")
+    monkeypatch.setattr(generate, "move", lambda *_: None)
+    for device, precision in (("cpu", "float32"), ("cuda", "bfloat16")):
+        assert TwoStage.from_pretrained(run, device=device).precision == precision
+    named = TwoStage.from_pretrained(run, device="cuda", precision="float16")
+    assert named.precision == "float16"
+    with pytest.raises(ValueError, match=r"precision must be one of float32, .* got 'half'"):
+        TwoStage.from_pretrained(run, precision="half")
+
+
+def test_networks_run_at_the_precision_and_clips_are_float32_between(pipeline):
+    exact, seen = pipeline(generator=seeded(0)), []
+
+    def low(x, t, *, cond=None):
+        y = torch.nn.functional.linear(x, torch.eye(8))
+        seen.append((x.dtype, y.dtype))
+        return Smooth(0.2)(y.float(), t, cond=cond)
+
+    pipeline.base_network, pipeline.precision = low, "bfloat16"
+    close = pipeline(generator=seeded(0))
+    assert set(seen) == {(torch.float32, torch.bfloat16)}
+    assert 0 < np.abs(exact.astype(int) - close).max() <= 8
 
 
 def test_untrained_network_is_warned_of(tmp_path, caplog):

@@ -5,7 +5,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from fastvd.diffusion.objective import Network
 from fastvd.diffusion.sampling import Progress
 from fastvd.errors import CheckpointError
 from fastvd.models import VideoUNet, VideoUNetConfig
+from fastvd.models.denoiser import Denoiser
+from fastvd.models.device import Precision, move, pick_device
 
 StageProgress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)`` after each network call, stage by stage."""
@@ -43,7 +45,8 @@ def seeded(seed: int) -> torch.Generator:
 class TwoStage:
     """Draws clips of ``clips.frames`` key frames and doubles their frames any number of times.
 
-    Networks are called as ``network(x, t, cond=...)`` and lie on ``device``.
+    Networks are called as ``network(x, t, cond=...)``, run at ``precision`` and lie on ``device``.
+    On a GPU the passes of a VideoUNet replay as CUDA graphs: hooks see the first of a shape alone.
     """
 
     def __init__(
@@ -55,9 +58,13 @@ class TwoStage:
         interpolator_network: Network | None = None,
         interpolator_process: Process | ColdProcess | None = None,
         device: torch.device | str = "cpu",
+        precision: Precision = "float32",
     ) -> None:
         if not isinstance(base_process, Process):
             raise ValueError(f"the base must be of kind gaussian, got {base_process.config.kind}")
+        if precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise ValueError(f"precision must be one of {known}, got {precision!r}")
         if (interpolator_network is None) != (interpolator_process is None):
             raise ValueError("an interpolator needs both a network and a process")
         self.base_network, self.base_process = base_network, base_process
@@ -65,6 +72,7 @@ class TwoStage:
         self.interpolator_process = _checked_interpolator(interpolator_process)
         self.clips = clips
         self.device = torch.device(device)
+        self.precision: Precision = precision
 
     @classmethod
     def from_pretrained(
@@ -72,17 +80,24 @@ class TwoStage:
         base: Path | str,
         *,
         interpolator: Path | str | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
+        precision: Precision | None = None,
         ema: bool = True,
     ) -> "TwoStage":
         """Load the newest sound checkpoints of two run directories; averaged weights if ``ema``.
 
+        device: a GPU if there is one; precision: on a GPU the base run's, else float32.
+
         Raises FileNotFoundError without a ``config.yaml``, CheckpointError without a sound
         checkpoint that fits it, ValueError where the runs are not a base and its interpolator.
         """
+        device = pick_device(device)
         first = _load(Path(base), ema=ema, device=device)
+        if precision is None:
+            precision = first.precision if device.type == "cuda" else "float32"
+        on: dict[str, Any] = {"device": device, "precision": precision}
         if interpolator is None:
-            return cls(first.network, first.process, clips=first.clips, device=device)
+            return cls(first.network, first.process, clips=first.clips, **on)
         second = _load(Path(interpolator), ema=ema, device=device)
         for name in ("size", "channels"):
             ours, theirs = getattr(first.clips, name), getattr(second.clips, name)
@@ -94,7 +109,7 @@ class TwoStage:
             clips=first.clips,
             interpolator_network=second.network,
             interpolator_process=second.process,
-            device=device,
+            **on,
         )
 
     def __call__(
@@ -126,22 +141,28 @@ class TwoStage:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if cond is not None and len(cond) != num_clips:
             raise ValueError(f"cond must have a row for each of {num_clips} clips, got {len(cond)}")
-        draw = functools.partial(
-            sample,
-            self.base_network,
-            self.base_process,
-            steps=steps,
-            scheduler=scheduler,
-            guidance=guidance,
-            device=self.device,
-        )
         with torch.inference_mode(), _evaluating(self.base_network, self.interpolator_network):
+            draw = functools.partial(
+                sample,
+                self._denoiser(self.base_network),
+                self.base_process,
+                steps=steps,
+                scheduler=scheduler,
+                guidance=guidance,
+                device=self.device,
+            )
             clip = self._key_frames(draw, own, cond, batch_size, progress)
+            if doublings:
+                assert self.interpolator_network is not None
+                between = self._denoiser(self.interpolator_network)
             for i in range(doublings):
                 stage = functools.partial(_counted, progress, f"doubling {i + 1}")
-                clip = self._doubled(clip, own, interpolator_steps, batch_size, stage)
+                clip = self._doubled(between, clip, own, interpolator_steps, batch_size, stage)
         frames: NDArray[np.uint8] = to_frames(clip).cpu().numpy()
         return frames[0] if num_clips == 1 else frames
+
+    def _denoiser(self, network: Network) -> Denoiser:
+        return Denoiser(network, precision=self.precision, device=self.device)
 
     def _checked_doublings(self, doublings: int | None) -> int:
         if doublings is None:
@@ -178,6 +199,7 @@ class TwoStage:
 
     def _doubled(
         self,
+        network: Network,
         clip: Tensor,
         own: list[torch.Generator],
         steps: int | None,
@@ -185,7 +207,6 @@ class TwoStage:
         counted: Callable[[int, int], Progress | None],
     ) -> Tensor:
         """Return [N, C, 2T - 1, H, W]: a frame drawn between each two of [N, C, T, H, W]."""
-        assert self.interpolator_network is not None
         assert self.interpolator_process is not None
         gaps = clip.shape[2] - 1
         if gaps == 0:
@@ -198,7 +219,7 @@ class TwoStage:
         parts = _parts(len(each), max(1, batch_size * self.clips.frames // 3))
         middle = [
             self.interpolator_process.restore(
-                self.interpolator_network,
+                network,
                 first[part],
                 last[part],
                 generator=each[part],
@@ -215,11 +236,12 @@ class TwoStage:
 
 class _Stage(NamedTuple):
     network: VideoUNet
+    precision: Precision
     process: Process | ColdProcess
     clips: ClipConfig
 
 
-def _load(run_dir: Path, *, ema: bool, device: torch.device | str) -> _Stage:
+def _load(run_dir: Path, *, ema: bool, device: torch.device) -> _Stage:
     path = run_dir / "config.yaml"
     data = config.read_yaml(path)
     network = VideoUNet(_section(data, "network", VideoUNetConfig, path))
@@ -239,7 +261,9 @@ def _load(run_dir: Path, *, ema: bool, device: torch.device | str) -> _Stage:
         network.load_state_dict(found.tensors[part])
     except RuntimeError as error:
         raise CheckpointError(f"{directory}: {part} does not fit {path}: {error}") from error
-    return _Stage(network.to(device).eval(), make_process(process_config), clips)
+    move(network, device)
+    precision = data.get("precision", "float32")
+    return _Stage(network.eval(), precision, make_process(process_config), clips)
 
 
 def _section(data: Mapping[str, Any], name: str, cls: type[Any], path: Path) -> Any:

@@ -1,11 +1,10 @@
-"""Tensors of more than 2^31 elements, whose addresses take 64 bits, and CUDA graphs: on a GPU."""
+"""Tensors of more than 2^31 elements, whose addresses take 64 bits: on a GPU."""
 
 from typing import Any
 
 import pytest
 import torch
 from oracle import reference_of
-from small_network import network
 from torch import Tensor
 
 from fastvd import kernels
@@ -72,22 +71,3 @@ def test_temporal_core(samples, side):
     x = torch.randn(samples, 8, side // 2, side // 2, 256, dtype=torch.bfloat16)
     weights = 1 + weight(256), weight(384, 256), weight(256, 128)
     assert_last_sample("temporal_attention", x, *weights, heads=4, bias=weight(4, 8, 8))
-
-
-@pytest.mark.gpu
-@needs_gpu
-@torch.no_grad()
-def test_a_network_replays_as_a_cuda_graph():
-    net, t = network(), torch.tensor([300.0])
-    x, other = torch.randn(2, 1, 3, 8, 16, 16)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # compiles the kernels
-        net(x, t)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        y = net(x, t)
-    x.copy_(other)
-    graph.replay()
-    assert torch.equal(y, net(other, t))

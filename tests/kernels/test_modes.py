@@ -1,4 +1,6 @@
-"""A network with fused kernels under gradient checkpointing, autocast, torch.compile and DDP."""
+"""A network with fused kernels under gradient checkpointing, autocast, torch.compile, DDP, and as
+sampling calls it.
+"""
 
 import copy
 import os
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from fastvd import kernels
 from fastvd.models import VideoUNet
+from fastvd.models.denoiser import WARM_UPS, Denoiser, lowered
+from fastvd.models.device import autocast
 
 
 @pytest.fixture
@@ -105,3 +109,27 @@ def test_two_processes_have_the_gradients_of_the_whole_batch(tmp_path):
     ]
     ends = [rank.communicate()[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(ends)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@torch.inference_mode()
+def test_weights_cast_beforehand_change_no_bit(net, given, device, precision):
+    with autocast(torch.device(device), precision):
+        wanted = net(*given)
+        assert torch.equal(lowered(net, precision)(*given), wanted)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@torch.inference_mode()
+def test_a_pass_replays_as_a_cuda_graph(net, precision):
+    gpu = torch.device("cuda")
+    denoise = Denoiser(net, precision=precision, device=gpu)
+    for seed in range(WARM_UPS + 3):
+        x, t = torch.randn(1, 3, 2, 4, 4), torch.tensor([100.0 * seed])
+        with autocast(gpu, precision):
+            wanted = net(x, t)
+        assert torch.equal(denoise(x, t), wanted)
+    assert len(denoise.graphs) == 1

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from fastvd.errors import NonFiniteError
+from fastvd.models.device import autocast
 from fastvd.train.ema import Ema, EmaConfig
 from fastvd.train.optim import Optim, OptimConfig
-from fastvd.train.step import MAX_BAD_IN_A_ROW, TrainStep, autocast, seed_of
+from fastvd.train.step import MAX_BAD_IN_A_ROW, TrainStep, seed_of
 
 CPU = torch.device("cpu")
 GOOD, NAN, INF = (torch.full((2, 3), value) for value in (1.0, math.nan, math.inf))

@@ -123,7 +123,7 @@ def _add_generate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--doublings", type=int, help="default: while the stride is even")
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     sub.add_argument("--fps", type=float, default=8.0, help="of what is written (default: 8)")
-    sub.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda, cuda:1")
+    sub.add_argument("--device", type=_device, help="cpu, cuda, cuda:1 (default: cuda, if any)")
 
 
 def _generate(args: argparse.Namespace) -> int:

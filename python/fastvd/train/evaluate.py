@@ -10,7 +10,9 @@ from fastvd.diffusion import ColdProcess, Process
 from fastvd.media.gif import write_gif
 from fastvd.media.grid import strip, tile
 from fastvd.media.write import write_png
-from fastvd.train.step import Precision, autocast, seed_of
+from fastvd.models.denoiser import Denoiser
+from fastvd.models.device import Precision, autocast
+from fastvd.train.step import seed_of
 
 NUM_LEVELS = 4
 """Noise levels of the held-out loss, evenly spread over those that are trained."""
@@ -57,10 +59,10 @@ class Evaluation:
     def draw(self, network: nn.Module, count: int) -> Tensor:
         """Return what this stage draws for the first ``count`` clips, uint8 [N, T, H, W, C]."""
         generator = torch.Generator().manual_seed(seed_of(self._seed, 0, "samples"))
+        denoiser = Denoiser(network, precision=self._precision, device=self._device)
         drawn = []
         for clip in self._batches(count):
-            with autocast(self._device, self._precision):
-                sample = self._process.preview(network, clip, generator=generator)
+            sample = self._process.preview(denoiser, clip, generator=generator)
             drawn.append(to_frames(sample.float()).cpu())
         return torch.cat(drawn)
 

@@ -6,6 +6,7 @@ from typing import Literal
 from fastvd.data import ClipConfig
 from fastvd.diffusion import ColdConfig, ProcessConfig
 from fastvd.models import VideoUNetConfig
+from fastvd.models.device import Precision
 from fastvd.train.ema import EmaConfig
 from fastvd.train.optim import OptimConfig
 
@@ -53,7 +54,7 @@ class TrainConfig:
     steps: int = 10_000
     """Steps of the whole run."""
 
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     """Of the network's arithmetic; the weights stay float32. Below it autocast is used."""
 
     compile: bool = False

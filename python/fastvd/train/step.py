@@ -3,19 +3,19 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fastvd.errors import NonFiniteError
+from fastvd.models.device import Precision, autocast
 from fastvd.train.ema import Ema
 from fastvd.train.optim import Optim
 
 MAX_BAD_IN_A_ROW = 10
 """Steps in a row whose loss or gradient is not finite before a run stops."""
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Loss = Callable[[Tensor, torch.Generator], Tensor]
 """``loss(clip [B, C, T, H, W], generator)``: a scalar."""
 
@@ -33,12 +33,6 @@ def seed_of(seed: int, step: int, purpose: str) -> int:
     """Return the seed of one use of random numbers: a pure function of run, step and purpose."""
     digest = hashlib.blake2b(f"{seed}/{step}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return the context in which a network runs at ``precision``."""
-    dtype = torch.bfloat16 if precision == "float32" else getattr(torch, precision)
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "float32")
 
 
 class TrainStep:

@@ -15,6 +15,7 @@ from fastvd import allocator, checkpoint
 from fastvd.data import Batch
 from fastvd.diffusion import make_process
 from fastvd.models import VideoUNet
+from fastvd.models.device import move, pick_device
 from fastvd.train import resume
 from fastvd.train.ema import Ema
 from fastvd.train.evaluate import Evaluation
@@ -49,7 +50,7 @@ class Trainer:
     ) -> None:
         self.config = config
         self.run_dir = Path(run_dir)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = pick_device(device)
         self.step = 0
         self.process = make_process(config.process)
         with torch.random.fork_rng(devices=[]):
@@ -58,9 +59,7 @@ class Trainer:
         self.init_report = (
             None if init_from is None else resume.load_from(self.network, Path(init_from))
         )
-        # weights are those of 2-D convolutions
-        layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
-        self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        move(self.network, self.device)
         self.ema = Ema(self.network, config.ema)
         self._optim = Optim(
             self.network, config.optim, steps=config.steps, averages=self.ema.averages

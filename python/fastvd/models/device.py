@@ -1,0 +1,26 @@
+"""Where a network runs, and how precisely; its weights stay float32."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def pick_device(device: torch.device | str | None) -> torch.device:
+    """Return the device asked for; for None a GPU if there is one."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def move(network: nn.Module, device: torch.device) -> None:
+    """Move a network to a device; on a GPU its 2-D convolutions have channels last, as clips do."""
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
+
+
+def autocast(device: torch.device, precision: Precision, *, cache: bool = True) -> torch.autocast:
+    """Return the context in which a network runs at ``precision``; cache: of weights as cast."""
+    dtype = torch.bfloat16 if precision == "float32" else getattr(torch, precision)
+    enabled = precision != "float32"
+    return torch.autocast(device.type, dtype=dtype, enabled=enabled, cache_enabled=cache)
