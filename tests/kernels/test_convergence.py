@@ -1,6 +1,7 @@
 """Training with fused kernels goes as training without: equal but for rounding."""
 
 import numpy as np
+import pytest
 import small_network
 import torch
 import torch.nn.functional as F
@@ -73,6 +74,7 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
     return float((np.abs(a - b) / a).mean())
 
 
+@pytest.mark.timeout(900)
 def test_loss_curves_agree_within_seed_noise(device, tensor_cores):
     with kernels.eager():
         eager, *others = (loss_curve(seed, device) for seed in range(3))
