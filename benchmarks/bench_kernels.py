@@ -8,8 +8,6 @@ the normal test run each case is checked and runs once.
 """
 
 import argparse
-import copy
-import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -19,12 +17,15 @@ import torch
 from report import write_records
 from torch import nn
 
-from fastvd import bench, kernels, models
-from fastvd.bench import BenchConfig, Case, Row
+from fastvd import models
+from fastvd.bench.cases import MODES, Case, Mode, assert_agreement, implementations, level_cases
+from fastvd.bench.config import BenchConfig
+from fastvd.bench.measure import Row, bench, measure, measure_update, timed, timed_call
+from fastvd.bench.report import table
+from fastvd.bench.update import Update, kernel_update, torch_update
 from fastvd.kernels.conv_choice import Shape
 from fastvd.models import VideoUNet, VideoUNetConfig
 from fastvd.models.blocks import ConvBlock
-from fastvd.models.layouts import vdm
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NETWORKS = {
@@ -44,87 +45,36 @@ SMALL = VideoUNetConfig(dim=16, mults=(1, 2), attention=("linear",) * 2, norm="g
 
 def small_cases() -> list[Case]:
     """Every kernel at a shape that takes no time."""
-    return list(bench.level_cases((1, 4, 6, 6, 32), torch.float32, DEVICE))
+    return list(level_cases((1, 4, 6, 6, 32), torch.float32, DEVICE))
 
 
 @pytest.mark.parametrize("case", small_cases(), ids=lambda case: case.op)
-@pytest.mark.parametrize("mode", bench.MODES)
-def test_speed(benchmark: Any, case: Case, mode: bench.Mode) -> None:
-    bench.assert_agreement(case)
-    benchmark(bench.timed_call(case, case.call if DEVICE.type == "cuda" else case.plain, mode))
+@pytest.mark.parametrize("mode", MODES)
+def test_speed(benchmark: Any, case: Case, mode: Mode) -> None:
+    assert_agreement(case)
+    call = case.call if DEVICE.type == "cuda" else case.plain()["eager"].run
+    benchmark(timed_call(case, call, mode))
 
 
 def test_a_table_names_every_provider() -> None:
-    rows = [
-        row for case in small_cases()[:1] for row in bench.measure(case, rates=1e9, compiled=False)
-    ]
-    assert [row.mode for row in rows if row.provider == "eager"] == list(bench.MODES)
+    rows = [row for case in small_cases()[:1] for row in measure(case, rates=1e9, compiled=False)]
+    assert [row.mode for row in rows if row.provider == "eager"] == list(MODES)
     assert all(row.milliseconds > 0 for row in rows)
-    assert any("rms_norm_act" in line for line in bench.table(rows))
+    assert any("rms_norm_act" in line for line in table(rows))
 
 
-Update = Callable[[], None]
-UPDATED_BYTES = 36
-"""Of each weight: gradient, weight, two moments and the average are read, all but it written."""
+@pytest.mark.parametrize("make", [torch_update, kernel_update])
+def test_update_speed(benchmark: Any, make: Callable[[nn.Module], Update]) -> None:
+    network = nn.Linear(64, 64, device=DEVICE)
+    for p in network.parameters():
+        p.grad = torch.ones_like(p)
+    benchmark(make(network))
 
 
-def updates(network: nn.Module) -> dict[str, tuple[nn.Module, Update]]:
-    """Clipping, AdamW and the average as PyTorch has them, and in one kernel, on two networks."""
-    plain, fused = network, copy.deepcopy(network)
-    scale = torch.full((), 0.5, device=DEVICE)
-    for each in (plain, fused):
-        for p in each.parameters():
-            p.grad = torch.full_like(p, 1e-3)
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-4, fused=True)
-    averages = [p.detach().clone() for p in plain.parameters()]
-    params = list(fused.parameters())
-    zeros = ([torch.zeros_like(p) for p in params] for _ in "mv")
-    state = kernels.AdamState(*zeros, [torch.zeros((), device=DEVICE) for _ in params])
-    moved = [p.detach().clone() for p in params]
-    kernel = kernels.AdamWEma(params, state, moved, betas=(0.9, 0.999))
-
-    @torch.no_grad()
-    def by_torch() -> None:
-        torch._foreach_mul_([p.grad for p in plain.parameters()], scale)
-        optimizer.step()
-        torch._foreach_lerp_(averages, list(plain.parameters()), 0.001)
-
-    def by_kernel() -> None:
-        grads = [p.grad for p in params]
-        kernel.update(grads, rates=[(1e-4, 0.01)] * len(params), decay=0.999, scale=scale)
-
-    return {"eager": (plain, by_torch), "fused": (fused, by_kernel)}
-
-
-def assert_updates_agree(found: dict[str, tuple[nn.Module, Update]]) -> None:
-    """Raise AssertionError where a step of either leaves other weights."""
-    for _, update in found.values():
-        update()
-    a, b = (network.parameters() for network, _ in found.values())
-    for p, q in zip(a, b, strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("name", ["eager", "fused"])
-def test_update_speed(benchmark: Any, name: str) -> None:
-    found = updates(nn.Linear(64, 64, device=DEVICE))
-    assert_updates_agree(found)
-    benchmark(found[name][1])
-
-
-def update_record(name: str, dim: int) -> dict[str, Any]:
-    """Milliseconds and part of the copy rate of one update of all weights of a network."""
-    network = VideoUNet(vdm(dim)).to(DEVICE, memory_format=torch.channels_last)
-    size = sum(p.numel() for p in network.parameters())
-    found, rates = updates(network), bench.copy_rate(DEVICE)
-    assert_updates_agree(found)
-    peers = {}
-    for provider, (_, update) in found.items():
-        seconds = statistics.median(bench.gpu_seconds(update))
-        part = UPDATED_BYTES * size / seconds / rates
-        peers[provider] = {"milliseconds": round(seconds * 1e3, 4), "copy_rate": round(part, 3)}
-    print(f"{name} AdamWEma {size} weights: {peers}", flush=True)
-    return {"suite": "kernels", "case": f"{name} AdamWEma {size} both", "peers": peers}
+def test_updates_agree_and_are_timed() -> None:
+    rows = list(measure_update(nn.Linear(64, 64, device=DEVICE), rates=1e9))
+    assert rows[0].shape == (64 * 65,)
+    assert all(row.mode == "step" and row.milliseconds > 0 for row in rows)
 
 
 def conv_cases(
@@ -151,15 +101,15 @@ def conv_cases(
         options = {"norm": block.norm.kind, "groups": block.norm.groups}
         options |= {"norm_weight": torch.ones_like(tensors[2])}
         options |= {"act": not is_act_first, "pre_act": is_act_first}
-        yield Case("conv_norm_act", tuple(x), tuple(tensors), options, tensors)
+        yield Case("conv_norm_act", tuple(x), tuple(tensors), options, tensors, dtype)
 
 
 def conv_times(case: Case) -> dict[str, float]:
     """Milliseconds, forward and backward, of each implementation."""
     times = {}
-    for name in bench.implementations(case):
-        bench.assert_agreement(case, implementation=name)
-        seconds, _ = bench.timed(case, partial(case.call, implementation=name), "both")
+    for name in implementations(case):
+        assert_agreement(case, implementation=name)
+        seconds, _ = timed(case, partial(case.call, implementation=name), "both")
         times[name] = seconds * 1e3
     return times
 
@@ -210,7 +160,7 @@ def record(name: str, rows: list[Row]) -> dict[str, Any]:
     peers = {
         row.provider: {
             "milliseconds": round(row.milliseconds, 4),
-            "copy_rate": round(row.copy_rate, 3),
+            "copy_rate": row.copy_rate and round(row.copy_rate, 3),
             "megabytes": round(row.megabytes, 1),
         }
         for row in rows
@@ -231,13 +181,12 @@ def main() -> None:
         time_convs()
         return
     for name in options.networks:
-        rows = list(bench.bench(NETWORKS[name]))
-        print("\n".join(bench.table(rows)), flush=True)
+        rows = list(bench(NETWORKS[name]))
+        print("\n".join(table(rows)), flush=True)
         groups: dict[tuple[Any, ...], list[Row]] = {}
         for row in rows:
             groups.setdefault((row.op, row.shape, row.mode), []).append(row)
         records = [record(name, found) for found in groups.values()]
-        records.append(update_record(name, NETWORKS[name].dim))
         write_records(records, packages=["torch", "triton"], name=torch.cuda.get_device_name())
 
 

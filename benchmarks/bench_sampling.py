@@ -6,18 +6,21 @@ on a CPU that all of them predict the same.
 
 import networks
 import torch
-from networks import PROVIDERS, SIZES, SMALL, Call, Size
+from networks import PROVIDERS, SIZES, SMALL, Call
 from report import write_records
 
-FUSED_GRAPH = "fused, graph"
+from fastvd.bench.cases import network_case
+from fastvd.bench.config import BenchConfig
 
 
 @torch.no_grad()
-def predictions(size: Size, device: torch.device, providers: tuple[str, ...]) -> dict[str, Call]:
+def predictions(
+    size: BenchConfig, device: torch.device, providers: tuple[str, ...]
+) -> dict[str, Call]:
     """Each provider's pass; raises AssertionError where one predicts something else."""
     calls, wanted = {}, None
     for provider in providers:
-        call = networks.passes(provider, networks.job(size, device).forward)
+        call = networks.passes(provider, network_case(size, device))
         got = call().clone()
         wanted = got if wanted is None else wanted
         networks.assert_agreement(provider, got, wanted)
@@ -26,7 +29,7 @@ def predictions(size: Size, device: torch.device, providers: tuple[str, ...]) ->
 
 
 def test_providers_agree() -> None:
-    assert predictions(SMALL, torch.device("cpu"), ("formulas", "eager"))
+    assert predictions(SMALL, torch.device("cpu"), ("formula", "eager"))
 
 
 @torch.no_grad()
@@ -36,7 +39,7 @@ def main() -> None:
         raise SystemExit("there is no GPU here: nothing to record")
     for name, size in SIZES.items():
         calls = predictions(size, torch.device("cuda"), PROVIDERS)
-        calls[FUSED_GRAPH] = networks.graphed(calls["fused"])
+        calls |= {f"{provider}, graph": networks.graphed(calls[provider]) for provider in PROVIDERS}
         figures = {provider: networks.measure(call) for provider, call in calls.items()}
         entry = networks.record("sampling", f"{name}, forward", size, figures)
         write_records([entry], packages=["torch", "triton"], name=networks.gpu_name())

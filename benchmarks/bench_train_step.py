@@ -22,6 +22,8 @@ from report import write_records
 from torch import Tensor, nn
 
 from fastvd import allocator
+from fastvd.bench.cases import NetworkCase, network_case
+from fastvd.bench.update import kernel_update, torch_update
 from fastvd.models import from_lucidrains
 
 THREADS = 2
@@ -140,16 +142,17 @@ def record(name: str, case: Case, seconds: dict[str, list[float]], *, backward: 
     }
 
 
-def gpu_step(provider: str, job: networks.Job) -> networks.Call:
-    """One optimiser step in bfloat16, its loss returned."""
-    optimizer = torch.optim.AdamW(job.net.parameters(), lr=1e-4, fused=True)
-    predict = networks.passes(provider, job.forward)
+def gpu_step(provider: str, case: NetworkCase) -> networks.Call:
+    """One step in bfloat16, AdamW and the average of the weights in it; returns its loss."""
+    net = case.args[0]
+    update = kernel_update(net) if provider == "fused" else torch_update(net)
+    predict = networks.passes(provider, case)
 
     def step() -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
         loss = (predict() - 1).square().mean()
         loss.backward()
-        optimizer.step()
+        update()
         return loss.detach()
 
     return step
@@ -160,7 +163,7 @@ def gpu_main() -> None:
     for name, size in networks.SIZES.items():
         figures, wanted = {}, None
         for provider in networks.PROVIDERS:
-            call = gpu_step(provider, networks.job(size, torch.device("cuda")))
+            call = gpu_step(provider, network_case(size, torch.device("cuda")))
             loss = call()
             wanted = loss if wanted is None else wanted
             assert abs(loss - wanted) <= 0.02 * wanted, f"{provider}: loss {loss}, not {wanted}"

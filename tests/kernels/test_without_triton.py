@@ -7,12 +7,12 @@ SCRIPT = """
 import sys
 sys.modules["triton"] = None  # to import it raises ImportError
 import torch
-from fastvd import bench
+from fastvd.bench.cases import assert_agreement, level_cases
 from fastvd.kernels import launch
 assert not launch.available
 assert not launch.interpreted
-for case in bench.level_cases((1, 2, 4, 4, 16), torch.float32, torch.device("cpu")):
-    bench.assert_agreement(case)
+for case in level_cases((1, 2, 4, 4, 16), torch.float32, torch.device("cpu")):
+    assert_agreement(case)
     print(case.op)
 """
 
