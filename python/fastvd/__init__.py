@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         write_video,
         write_webp,
     )
-    from fastvd.models import VideoUNet, VideoUNetConfig
+    from fastvd.models import Denoiser, VideoUNet, VideoUNetConfig
     from fastvd.train import EmaConfig, OptimConfig, TrainConfig, Trainer, TrainResult
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "ClipSource",
     "ColdConfig",
     "ColdProcess",
+    "Denoiser",
     "EmaConfig",
     "FastvdError",
     "Gif",

@@ -28,6 +28,7 @@ class Tape(TorchDispatchMode):
         self.calls.append((func, args, kwargs or {}, out))
         return out
 
+    @torch.inference_mode()  # torch watches no graph
     def replay(self):
         for func, args, kwargs, out in self.calls:
             again = func(*args, **kwargs)
@@ -90,6 +91,16 @@ def test_every_shape_has_its_own_graph_and_every_answer_its_own_memory(tapes):
     assert len(tapes) == 3
     for (x, t, cond), answer in zip(each, answers, strict=True):
         assert torch.equal(answer, net(x, t, cond=cond))
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_a_graph_serves_inside_and_outside_of_inference_mode():
+    net = network()
+    denoise = Denoiser(net, device=GPU)
+    for seed in range(WARM_UPS + 3):
+        x, t, cond = inputs(seed)
+        with torch.inference_mode(seed <= WARM_UPS), torch.no_grad():
+            assert torch.equal(denoise(x, t, cond=cond), net(x, t, cond=cond))
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")

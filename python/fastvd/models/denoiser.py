@@ -32,13 +32,18 @@ class _Graph(NamedTuple):
 class Denoiser:
     """Calls ``network(x, t, cond=...)`` without gradients, for as long as its weights stay.
 
-    On a GPU, passes of a VideoUNet are replayed; another network might look at numbers on the way,
-    which a graph cannot.
+    ``sample`` takes it in place of the network, which lies on ``device``. On a GPU, passes of a
+    VideoUNet are replayed; another network might look at numbers on the way, which a graph cannot.
     """
 
     def __init__(
-        self, network: Callable[..., Tensor], *, precision: Precision, device: torch.device
+        self,
+        network: Callable[..., Tensor],
+        *,
+        precision: Precision = "float32",
+        device: torch.device | str,
     ) -> None:
+        device = torch.device(device)
         self._network = network
         self._is_replayed = False
         if device.type == "cuda" and isinstance(network, VideoUNet):
@@ -74,7 +79,9 @@ class Denoiser:
             return self._network(x, t, cond=cond[0] if cond else None)
 
     def _capture(self, shape: Any, given: list[Tensor]) -> None:
-        buffers = [tensor.clone() for tensor in given]
+        # inference mode's own tensors can't be written outside of it
+        with torch.inference_mode(False):
+            buffers = [tensor.clone() for tensor in given]
         try:
             answer, replay = capture(lambda: self._pass(buffers), self._device)
         except RuntimeError as error:
@@ -100,6 +107,7 @@ def capture(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, C
     with torch.cuda.device(device):
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        with torch.cuda.graph(graph, stream=stream):
+        # other threads load clips meanwhile
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             answer = call()
     return answer, graph.replay
