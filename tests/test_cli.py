@@ -313,7 +313,7 @@ def test_every_command_has_help(capsys):
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault(shared_videos: Path) -> None:
-    command = [sys.executable, "-m", "fastvd.cli", "probe", str(shared_videos / "nasa_13013.mp4")]
+    command = [sys.executable, "-m", "fastvd", "probe", str(shared_videos / "nasa_13013.mp4")]
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)

@@ -75,7 +75,7 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
     stages = []
     with (runs / "interpolator.log").open("w") as log:
         for (name, preset), output in zip(STAGES.items(), (None, log), strict=True):
-            command = [sys.executable, "-m", "fastvd.cli", "train", "--config", preset]
+            command = [sys.executable, "-m", "fastvd", "train", "--config", preset]
             command += ["--videos", str(videos), "--run_dir", str(runs / name)]
             # a folder of a user's own may hold anything: what is no video is left out
             command += ["--on_error", "replace", "--seed", str(seed)]

@@ -39,8 +39,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     except BaseException as error:
         part.unlink(missing_ok=True)
         # a failed write has no name, and users do not know the one beside theirs
-        is_ours = isinstance(error, OSError) and error.filename in (None, str(part))
-        if is_ours and error.errno:
+        if isinstance(error, OSError) and error.filename in (None, str(part)) and error.errno:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
