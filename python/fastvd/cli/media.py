@@ -100,12 +100,19 @@ def _convert(args: argparse.Namespace) -> tuple[int, int, int]:
 
 
 def _add_extract(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("video")
-    sub.add_argument("folder", help="frames go to FOLDER/0, FOLDER/1, ...")
+    sub.add_argument("video", help="video, GIF or WebP")
+    sub.add_argument("folder", help="frames go to FOLDER/0, FOLDER/1, ...; it must hold none yet")
     sub.add_argument("--size", type=int, metavar="PIXELS", help="square side (default: as it is)")
-    sub.add_argument("--fit", choices=["pad", "crop", "stretch"], default="pad")
+    sub.add_argument(
+        "--fit",
+        choices=["pad", "crop", "stretch"],
+        default="pad",
+        help="what makes it square: black bars (default), the centre alone, another aspect",
+    )
     sub.add_argument("--stride", type=int, default=1, help="keep every STRIDE-th frame")
-    sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
+    sub.add_argument(
+        "--frames_per_folder", type=int, default=1000, metavar="N", help="(default: 1000)"
+    )
     add_stream(sub)
     sub.add_argument("--format", choices=["jpg", "jpeg", "png"], default="jpg", help="default: jpg")
 
