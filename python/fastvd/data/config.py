@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fastvd.arguments import check_numbers, check_whole
+from fastvd.config import documented
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
     """How clips are varied at random; all frames of a clip alike. By default not at all."""
@@ -32,6 +34,7 @@ class AugmentConfig:
                 raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipConfig:
     """What a clip is: how many frames, how far apart, and how they are brought to size."""
