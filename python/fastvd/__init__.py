@@ -17,7 +17,13 @@ if TYPE_CHECKING:
         prepare_cache,
     )
     from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig, mix, sample
-    from fastvd.errors import CheckpointError, FastvdError, MediaError, NonFiniteError
+    from fastvd.errors import (
+        CheckpointError,
+        FastvdError,
+        MediaError,
+        NonFiniteError,
+        TooManyBadError,
+    )
     from fastvd.generate import TwoStage
     from fastvd.limits import Limits, get_limits, set_limits
     from fastvd.media import (
@@ -58,6 +64,7 @@ __all__ = [
     "OptimConfig",
     "Process",
     "ProcessConfig",
+    "TooManyBadError",
     "TrainConfig",
     "TrainResult",
     "Trainer",
