@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from fastvd.cli import bench, media, prepare, runs
+from fastvd.cli import bench, media, prepare, probe, runs
 from fastvd.cli.failure import fail
 from fastvd.cli.limits import hold_limits, take_limits
 from fastvd.errors import FastvdError
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     runs.add_commands(command)
     media.add_commands(command)
+    probe.add_commands(command)
     prepare.add_commands(command)
     bench.add_commands(command)
     return parser
