@@ -1,5 +1,6 @@
 """Train and sample video diffusion models; load clips and write GIFs, fast."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,9 @@ def __getattr__(name: str) -> Any:
             if hasattr(module, name):
                 globals()[name] = getattr(module, name)
                 return globals()[name]
-    raise AttributeError(f"module 'fastvd' has no attribute {name!r}")
+    # with these Python says what may have been meant
+    this = sys.modules[__name__]
+    raise AttributeError(f"module 'fastvd' has no attribute {name!r}", name=name, obj=this)
 
 
 def __dir__() -> list[str]:
