@@ -74,7 +74,7 @@ def test_bad_files_and_full_caches_are_reported(copied, tmp_path):
     )
     assert (report.written, len(report.failed)) == (1, 3)
     size = 4096 + 40 * 8 * 8 * 3
-    said = f"the cache is full: cache_bytes=9000, the video takes {size} bytes"
+    said = f"the cache is full: cache_bytes=9000 leaves no room for its {size} bytes"
     assert report.failed[str(copied / "2.mp4")] == said
     # what can't be read counts as done
     assert steps == [(0, 4), (2, 4), (3, 4), (4, 4)]

@@ -8,6 +8,7 @@ from PIL import Image
 from fastvd.data.deadline import Deadline
 from fastvd.data.scan import find_videos, make_report, natural_key, probe_videos
 from fastvd.errors import MediaError
+from fastvd.media.still import frame_files
 
 
 @pytest.fixture
@@ -49,10 +50,20 @@ def test_folder_is_searched_with_all_below_it(touch, tmp_path):
 
 
 def test_folder_of_numbered_images_is_one_video(touch, tmp_path):
-    touch("a/1.png", "a/2.png", "a/labels.json", "b/frame_01.jpg", "b/deeper/1.JPEG", "c.mp4")
+    touch(
+        "a/1.png",
+        "a/._1.png",
+        "a/2.png",
+        "d/._1.png",
+        "a/labels.json",
+        "b/frame_01.jpg",
+        "b/deeper/1.JPEG",
+        "c.mp4",
+    )
     found, ignored = found_names(tmp_path)
     assert found == ["c.mp4", "a", "b", "b/deeper"]
-    assert ignored == ["a/labels.json"]
+    assert ignored == ["a/._1.png", "a/labels.json", "d/._1.png"]
+    assert [path.name for path in frame_files(tmp_path / "a")] == ["1.png", "2.png"]
 
 
 def test_images_beside_videos_are_no_video(touch, tmp_path):

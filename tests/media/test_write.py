@@ -283,6 +283,21 @@ def test_writers_of_one_file_keep_apart(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_another_user_left_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    (left,) = tmp_path.iterdir()
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with left.open("rb") as opened:
+        write_bytes(path, b"next")
+        assert opened.read().startswith(b"much longer")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"next"
+
+
 def test_folder_without_locks_is_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

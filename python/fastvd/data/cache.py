@@ -170,7 +170,7 @@ class FrameCache:
 
     def _no_room(self, video: int) -> str:
         size = self._store.size_of(self._videos[video].frames)
-        return f"the cache is full: {self._limit}, the video takes {size} bytes"
+        return f"the cache is full: {self._limit} leaves no room for its {size} bytes"
 
     def _choose_kept(self, room: int) -> frozenset[int]:
         """Settle what is kept, and tell where that is not all."""

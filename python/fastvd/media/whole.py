@@ -7,7 +7,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -88,12 +88,16 @@ def _lock(part: Path) -> int | None:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError:
         return None
-    try:
-        if is_mine(descriptor, part):
+    is_busy = False
+    # there are file systems without locks
+    with suppress(OSError):
+        is_busy = not is_mine(descriptor, part)
+        # another user's would stay theirs under our name
+        if not is_busy and os.fstat(descriptor).st_uid == os.geteuid():
             return descriptor
-    except OSError:
-        # no locks here, so no one can have it
-        part.unlink(missing_ok=True)
+    if not is_busy:
+        with suppress(OSError):
+            part.unlink()
     os.close(descriptor)
     return None
 
