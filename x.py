@@ -57,7 +57,7 @@ def main() -> int:
         build_wheel(has_rust)
     if args.command == "demo":
         videos = [str(Path(args.videos).absolute())] if args.videos else []
-        command = [str(PYTHON), "-m", "fastvd.cli", "demo", *videos, "--out", str(ROOT / "out")]
+        command = [str(PYTHON), "-m", "fastvd", "demo", *videos, "--out", str(ROOT / "out")]
         return subprocess.run(command, check=False).returncode
     return 0
 

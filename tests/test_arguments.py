@@ -1,5 +1,7 @@
 """An argument of the wrong kind raises TypeError that names it and what came."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,16 @@ def test_other_functions_name_the_argument(counting_video: Path, tmp_path: Path)
         "timeout_s must be a number": lambda: fastvd.ClipDataset(path, config, timeout_s="a"),
         "max_bad must be a number": lambda: fastvd.ClipDataset(path, config, max_bad="a"),
         "size must be a whole number": lambda: fastvd.ClipConfig(size=(64, 64)),
+        "grey must be True or False, got 'no'": lambda: fastvd.ClipConfig(grey="no"),
+        "augment must be an AugmentConfig, got {": lambda: fastvd.ClipConfig(augment={"flip": 1}),
+        "flip must be a number, got '1'": lambda: fastvd.AugmentConfig(flip="1"),
+        "saturation must be a number": lambda: fastvd.AugmentConfig(saturation=None),
+        "crop must be two shares, smaller first, got 0.5": lambda: fastvd.AugmentConfig(crop=0.5),
+        "crop must be two shares": lambda: fastvd.AugmentConfig(crop=(0.5,)),
+        "crop must be a number, got '1'": lambda: fastvd.AugmentConfig(crop=(0.5, "1")),
+        "config must be a TrainConfig, got 'tiny'": lambda: fastvd.Trainer(
+            "tiny", videos=path, run_dir=tmp_path / "r"
+        ),
         "limits must be a Limits, got 5": lambda: fastvd.set_limits(5),
         "max_ratio must be a number": lambda: fastvd.Limits(max_ratio="a"),
         "clips must be a ClipDataset": lambda: fastvd.ClipLoader(path, batch_size=1),
@@ -76,6 +88,12 @@ def test_other_functions_name_the_argument(counting_video: Path, tmp_path: Path)
             call()
         assert str(caught.value).startswith(text)
     assert not out.exists()
+
+
+def test_misspelt_names_are_told() -> None:
+    code = "import fastvd; fastvd.ClipDatset"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Did you mean: 'ClipDataset'?" in done.stderr
 
 
 def test_a_writer_of_another_name_tells_who_writes_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +197,9 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
     gif = ["gif", video, tmp_path / "o.gif"]
     return {
         "no command": ([], "required: COMMAND"),
-        "unknown command": (["trian"], "invalid choice: 'trian'"),
+        "unknown command": (["xyz"], "invalid choice: 'xyz'"),
+        "misspelt command": (["trian"], "did you mean train? (see fastvd --help)"),
+        "misspelt choice": ([*gif, "--quality", "bst"], "did you mean best?"),
         "missing video": (["probe", tmp_path / "no.mp4"], "no.mp4: No such file or directory"),
         "misspelt preset": (
             ["train", "--config", "tinny", "--videos", video, "--run_dir", tmp_path / "r"],
@@ -214,6 +217,8 @@ def bad_lines(tmp_path: Path, video: Path) -> dict[str, tuple[list[object], str]
         "bad range": ([*train, "--videos", video, "--batch_size", "0"], "batch_size"),
         "no value": ([*train, "--videos", video, "--steps"], "--steps needs a value"),
         "unknown preset": (["config", "huge"], "no preset huge; there are tiny"),
+        "misspelt name of a preset": (["config", "tinny"], "no preset tinny, did you mean tiny?"),
+        "demo of nothing": (["demo", tmp_path / "no", "--out", tmp_path / "d"], "no: No such file"),
         "newer config": (
             ["train", "--config", newer, "--videos", video, *run],
             "format 99 is newer than 1",
@@ -277,6 +282,34 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, counting_video, capsys):
         assert "Traceback" not in err
 
 
+def test_options_may_be_spelt_with_dashes(counting_video, tmp_path, capsys):
+    argv = [
+        "extract",
+        counting_video,
+        tmp_path / "f",
+        "--frames-per-folder=30",
+        "--limits.max-side",
+    ]
+    assert run_line(capsys, *argv, "48")[0] == 0
+    assert len(list((tmp_path / "f").iterdir())) == 2
+    assert fastvd.get_limits().max_side == 48
+    assert run_line(capsys, "probe", "--", "--a-b.mp4")[1] == (
+        "fastvd: --a-b.mp4: No such file or directory\n"
+    )
+
+
+def test_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"fastvd {version('fastvd')}\n"
+
+
+def test_demo_of_nothing_leaves_an_earlier_one(tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    assert run_line(capsys, "demo", tmp_path / "none", "--out", tmp_path)[0] == 2
+    assert (tmp_path / "runs").exists()
+
+
 def test_seed_out_of_range_is_refused(runs, capsys):
     for seed in ("-1", str(2**64)):
         status, err = run_line(capsys, "generate", runs / "base", "--seed", seed)
@@ -313,7 +346,7 @@ def test_every_command_has_help(capsys):
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault(shared_videos: Path) -> None:
-    command = [sys.executable, "-m", "fastvd.cli", "probe", str(shared_videos / "nasa_13013.mp4")]
+    command = [sys.executable, "-m", "fastvd", "probe", str(shared_videos / "nasa_13013.mp4")]
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)

@@ -71,3 +71,23 @@ def test_pictures_of_other_kinds_are_not_extracted(counting_video: Path, tmp_pat
     with pytest.raises(ValueError, match="suffix must be jpg, jpeg or png, got 'bmp'"):
         fastvd.extract_frames(counting_video, tmp_path / "f", suffix="bmp")
     assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize("there", ["0/000007.jpg", "3/old.txt", "cover.PNG"])
+def test_frames_are_never_mixed_with_those_that_are_there(
+    counting_video: Path, tmp_path: Path, capsys, there: str
+) -> None:
+    old = tmp_path / "f" / there
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    assert run("extract", counting_video, tmp_path / "f", "--frames_per_folder", "9") == 2
+    name = there.partition("/")[0]
+    said = f"{tmp_path / 'f'}: holds frames already ({name}): empty it, or name another folder"
+    assert said in capsys.readouterr().err
+    assert [path for path in (tmp_path / "f").rglob("*") if path.is_file()] == [old]
+
+
+def test_frames_go_beside_other_files(counting_video: Path, tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(counting_video.read_bytes())
+    assert run("extract", tmp_path / "film.mp4", tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "film.mp4"]

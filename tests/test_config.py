@@ -1,10 +1,13 @@
 import dataclasses
+import inspect
+import pydoc
 import re
 from typing import Literal
 
 import pytest
 import yaml
 
+import fastvd
 from fastvd import config
 
 
@@ -116,3 +119,26 @@ def test_override_reaches_into_sections():
     assert config.from_dict(Picture, data).shape == Circle(radius=3.0)
     with pytest.raises(ValueError, match="fps is 5, not a section"):
         config.override({"fps": 5}, "fps.x", 1)
+
+
+CONFIGS = [
+    "AugmentConfig",
+    "ClipConfig",
+    "ColdConfig",
+    "EmaConfig",
+    "Limits",
+    "OptimConfig",
+    "ProcessConfig",
+    "TrainConfig",
+    "VideoUNetConfig",
+]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_help_tells_every_field(name):
+    cls = getattr(fastvd, name)
+    page = pydoc.plaintext.document(cls)
+    assert inspect.getdoc(cls).startswith(inspect.getsource(cls).split('"""')[1])
+    for field, text in config.help_texts(cls).items():
+        assert f"{field}: {text}" in " ".join(page.replace("|", " ").split())
+    assert config.help_texts(cls).keys() == {field.name for field in dataclasses.fields(cls)}

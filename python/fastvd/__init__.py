@@ -1,5 +1,6 @@
 """Train and sample video diffusion models; load clips and write GIFs, fast."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
         prepare_cache,
     )
     from fastvd.diffusion import ColdConfig, ColdProcess, Process, ProcessConfig, mix, sample
-    from fastvd.errors import CheckpointError, FastvdError, MediaError, NonFiniteError
+    from fastvd.errors import (
+        CheckpointError,
+        FastvdError,
+        MediaError,
+        NonFiniteError,
+        TooManyBadError,
+    )
     from fastvd.generate import TwoStage
     from fastvd.limits import Limits, get_limits, set_limits
     from fastvd.media import (
@@ -59,6 +66,7 @@ __all__ = [
     "OptimConfig",
     "Process",
     "ProcessConfig",
+    "TooManyBadError",
     "TrainConfig",
     "TrainResult",
     "Trainer",
@@ -114,7 +122,9 @@ def __getattr__(name: str) -> Any:
             if hasattr(module, name):
                 globals()[name] = getattr(module, name)
                 return globals()[name]
-    raise AttributeError(f"module 'fastvd' has no attribute {name!r}")
+    # with these Python says what may have been meant
+    this = sys.modules[__name__]
+    raise AttributeError(f"module 'fastvd' has no attribute {name!r}", name=name, obj=this)
 
 
 def __dir__() -> list[str]:

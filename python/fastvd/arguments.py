@@ -34,7 +34,8 @@ def check_kind(kind: type, **given: object) -> None:
     """Raise TypeError for what is no ``kind``."""
     for name, value in given.items():
         if not isinstance(value, kind):
-            raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+            article = "an" if kind.__name__.startswith("A") else "a"
+            raise TypeError(f"{name} must be {article} {kind.__name__}, got {value!r}")
 
 
 def whole_numbers(name: str, values: Iterable[SupportsIndex], *, wanted: str) -> tuple[int, ...]:

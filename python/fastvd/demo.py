@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fastvd import presets
 from fastvd.data import ClipConfig, ClipDataset
+from fastvd.data.scan import find_videos
 from fastvd.data.synthetic import write_shape_videos
 from fastvd.generate import TwoStage, seeded
 from fastvd.media import read_gif, write_gif
@@ -40,6 +41,8 @@ def run(videos: Path | str | None, out: Path) -> int:
 
     Returns 0 only if both losses fell and the GIF reads back with the right number of frames.
     """
+    if videos is not None:
+        find_videos(videos)
     # a demo starts afresh: it would go on with the runs of an earlier one
     for name in ("runs", "videos"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -75,7 +78,7 @@ def train_stages(videos: Path | str, runs: Path, *, seed: int = SEED) -> int:
     stages = []
     with (runs / "interpolator.log").open("w") as log:
         for (name, preset), output in zip(STAGES.items(), (None, log), strict=True):
-            command = [sys.executable, "-m", "fastvd.cli", "train", "--config", preset]
+            command = [sys.executable, "-m", "fastvd", "train", "--config", preset]
             command += ["--videos", str(videos), "--run_dir", str(runs / name)]
             # a folder of a user's own may hold anything: what is no video is left out
             command += ["--on_error", "replace", "--seed", str(seed)]

@@ -9,6 +9,10 @@ class MediaError(FastvdError):
     """A file can't be decoded, or does not hold the frames asked for. Names file and reason."""
 
 
+class TooManyBadError(MediaError):
+    """More files of a ClipDataset can't be read than its ``max_bad`` allows."""
+
+
 class CheckpointError(FastvdError):
     """A checkpoint is damaged, incomplete or of another run. Names directory and reason."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastvd import native
 from fastvd.arguments import check_kind, check_numbers
+from fastvd.config import documented
 from fastvd.errors import MediaError
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ _LARGEST = (1 << 63) - 1
 _PYTHON_ONLY = ("max_ratio", "max_header_bytes")
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What is refused with MediaError, or where arguments ask for it with ValueError."""

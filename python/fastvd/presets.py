@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from fastvd import models
+from fastvd.config import nearest
 from fastvd.data import ClipConfig
 from fastvd.diffusion import ColdConfig, ProcessConfig
 from fastvd.train import EmaConfig, OptimConfig, TrainConfig
@@ -170,7 +171,7 @@ def names() -> list[str]:
 def get(name: str) -> TrainConfig:
     """Return the preset of this name; ValueError lists the names there are."""
     if name not in _PRESETS:
-        raise ValueError(f"no preset {name}; there are {', '.join(_PRESETS)}")
+        raise ValueError(f"no preset {name}{nearest(name, names())}")
     return _PRESETS[name]()
 
 

@@ -16,6 +16,13 @@ from PIL import Image
 from fastvd.data.clips import ClipDataset, ClipSource
 from fastvd.data.config import ClipConfig
 from fastvd.data.loader import Batch
+from fastvd.data.scan import warn_once
+
+
+@pytest.fixture(autouse=True)
+def warnings() -> None:
+    """What is said once is said anew in each test."""
+    warn_once.cache_clear()
 
 
 def write_images(folder: Path, frames: np.ndarray) -> Path:

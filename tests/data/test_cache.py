@@ -149,7 +149,9 @@ def test_first_videos_that_fit_are_kept_and_the_rest_is_told(videos, tmp_path, c
     limit = 20 * FRAME_BYTES + head
     cache = make_cache(place, known(videos), CountingReader(), max_bytes=limit)
     assert "1 of 2 videos fit" in caplog.text
-    assert f"all of them take {60 * FRAME_BYTES + 2 * head} bytes" in caplog.text
+    sizes = f"take {60 * FRAME_BYTES + 2 * head} bytes, the smallest {20 * FRAME_BYTES + head}"
+    assert f"fit into cache_bytes={limit}, " in caplog.text
+    assert f"all of them {sizes}" in caplog.text
     assert cache.get(0) is None
     assert np.array_equal(cache.get(1), whole(videos[1]))
 
@@ -170,6 +172,20 @@ def test_videos_that_are_there_need_no_room(videos, tmp_path, caplog, settled):
     cache = make_cache(tmp_path, known(videos), CountingReader(), max_bytes=0)
     assert cache.get(0) is not None
     assert cache.get(1) is None
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_more_than_the_machine_has_is_told(videos, tmp_path, caplog, monkeypatch, kind):
+    place = "memory" if kind == "memory" else tmp_path
+    head = 2 * shard.PAGE if kind == "folder" else 0
+    make_cache(place, known(videos), CountingReader(), max_bytes=10**18)
+    # what is never used is no fault
+    assert caplog.text == ""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 60, 40))
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4}.__getitem__)
+    make_cache(place, known(videos), CountingReader(), max_bytes=10**18)
+    said = f"cache_bytes={10**18}, of which the videos take {60 * FRAME_BYTES + head}, but there"
+    assert f"{said} are only 40 bytes free" in caplog.text
 
 
 def test_threads_that_ask_together_decode_once(videos, tmp_path):

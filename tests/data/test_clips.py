@@ -156,6 +156,21 @@ def test_unusable_file_stops_the_scan_or_is_left_out(copied, caplog):
     assert "8 frames" in caplog.text
 
 
+def test_one_folder_is_warned_of_once(copied, caplog):
+    (copied / "text.mp4").write_text("not a video")
+    options = {"on_error": "skip", "cache": "memory", "cache_bytes": 1}
+    for fps in (None, 40):
+        for _ in range(3):
+            ClipDataset(copied, ClipConfig(frames=5, fps=fps, size=8), **options)
+        assert len(caplog.messages) == len(set(caplog.messages))
+    assert sum("text.mp4" in text for text in caplog.messages) == 1
+    assert sum("repeat frames" in text for text in caplog.messages) == 1
+    assert sum("cache_bytes=1" in text for text in caplog.messages) == 1
+    (copied / "more.mp4").write_text("not a video")
+    ClipDataset(copied, CONFIG, on_error="skip")
+    assert sum("more.mp4" in text for text in caplog.messages) == 1
+
+
 def test_nothing_usable_is_an_error(tmp_path):
     for name in ("a.mp4", "b.mkv"):
         (tmp_path / name).write_text("not a video")

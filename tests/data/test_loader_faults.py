@@ -14,7 +14,7 @@ import pytest
 
 from fastvd.data.clips import ClipConfig, ClipDataset
 from fastvd.data.loader import ClipLoader
-from fastvd.errors import MediaError
+from fastvd.errors import MediaError, TooManyBadError
 
 
 @pytest.fixture
@@ -66,7 +66,9 @@ def test_error_policy_raises_at_the_batch(lossy):
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
 def test_too_many_bad_files_end_it(on_error, lossy):
     clips = lossy(on_error, max_bad=0.4)
-    with pytest.raises(MediaError, match=r"1 of 2 videos can't be read, max_bad=0\.4 allows 0"):
+    with pytest.raises(
+        TooManyBadError, match=r"1 of 2 videos can't be read, max_bad=0\.4 allows 0"
+    ):
         list(ClipLoader(clips, batch_size=3, output="numpy"))
 
 

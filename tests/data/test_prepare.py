@@ -25,7 +25,7 @@ def test_prepared_videos_are_not_decoded_in_training(copied, tmp_path, monkeypat
         copied, tmp_path / "c", CONFIG, progress=lambda done, of: steps.append((done, of))
     )
     assert (report.written, report.present, report.failed, report.frames) == (3, 0, {}, 68)
-    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     plain = ClipDataset(copied, CONFIG)
     wanted = [clip.clip for clip in plain]
     cached = ClipDataset(copied, CONFIG, cache=tmp_path / "c")
@@ -41,7 +41,8 @@ def test_prepared_videos_are_not_decoded_in_training(copied, tmp_path, monkeypat
 
 def test_broken_off_run_goes_on(copied, tmp_path):
     def stop(done, of):
-        raise KeyboardInterrupt
+        if done:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare_cache(copied, tmp_path / "c", CONFIG, workers=1, progress=stop)
@@ -63,9 +64,20 @@ def test_shards_share_the_videos_out(copied, tmp_path):
 
 def test_bad_files_and_full_caches_are_reported(copied, tmp_path):
     (copied / "text.mp4").write_text("not a video")
-    report = prepare_cache(copied, tmp_path / "c", CONFIG, cache_bytes=9000)
+    steps = []
+    report = prepare_cache(
+        copied,
+        tmp_path / "c",
+        CONFIG,
+        cache_bytes=9000,
+        progress=lambda done, of: steps.append((done, of)),
+    )
     assert (report.written, len(report.failed)) == (1, 3)
-    assert report.failed[str(copied / "2.mp4")] == "the cache is full"
+    size = 4096 + 40 * 8 * 8 * 3
+    said = f"the cache is full: cache_bytes=9000 leaves no room for its {size} bytes"
+    assert report.failed[str(copied / "2.mp4")] == said
+    # what can't be read counts as done
+    assert steps == [(0, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_command_prepares_and_sums_up(copied, tmp_path, capsys):
@@ -79,6 +91,32 @@ def test_command_prepares_and_sums_up(copied, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "not cached" in out
     assert "1 failed" in out
+
+
+def test_cache_may_be_named_memory(copied, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prepare_cache(copied, "memory", CONFIG).written == 3
+    assert len(list((tmp_path / "memory").glob("*.frames"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cache_bytes", "-1"], "cache_bytes must be at least 0, got -1"),
+        (["--workers", "0"], "workers must be at least 1, got 0"),
+        (["--timeout_s", "0"], "timeout_s must be above 0, got 0.0"),
+    ],
+)
+def test_no_progress_is_shown_before_a_refusal(copied, tmp_path, capsys, words, said):
+    for source, target, wanted in [
+        (copied, tmp_path / "c", said),
+        (copied, copied / "2.mp4", "2.mp4: the cache must be a folder"),
+        (tmp_path / "none", tmp_path / "c", "none: No such file or directory"),
+    ]:
+        more = words if wanted == said else []
+        assert cli.main(["prepare", "cache", str(source), str(target), *more]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert wanted in line
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "-1/2"])

@@ -8,6 +8,7 @@ from PIL import Image
 from fastvd.data.deadline import Deadline
 from fastvd.data.scan import find_videos, make_report, natural_key, probe_videos
 from fastvd.errors import MediaError
+from fastvd.media.still import frame_files
 
 
 @pytest.fixture
@@ -45,14 +46,24 @@ def test_folder_is_searched_with_all_below_it(touch, tmp_path):
     touch("10.mp4", "9.MOV", "sub/2/b.webm", "sub/10/a.gif", "notes.txt", "sub/LICENSE", ".hid.mp4")
     found, ignored = found_names(tmp_path)
     assert found == ["9.MOV", "10.mp4", "sub/2/b.webm", "sub/10/a.gif"]
-    assert ignored == ["notes.txt", "sub/LICENSE"]
+    assert ignored == [".hid.mp4", "notes.txt", "sub/LICENSE"]
 
 
 def test_folder_of_numbered_images_is_one_video(touch, tmp_path):
-    touch("a/1.png", "a/2.png", "a/labels.json", "b/frame_01.jpg", "b/deeper/1.JPEG", "c.mp4")
+    touch(
+        "a/1.png",
+        "a/._1.png",
+        "a/2.png",
+        "d/._1.png",
+        "a/labels.json",
+        "b/frame_01.jpg",
+        "b/deeper/1.JPEG",
+        "c.mp4",
+    )
     found, ignored = found_names(tmp_path)
     assert found == ["c.mp4", "a", "b", "b/deeper"]
-    assert ignored == ["a/labels.json"]
+    assert ignored == ["a/._1.png", "a/labels.json", "d/._1.png"]
+    assert [path.name for path in frame_files(tmp_path / "a")] == ["1.png", "2.png"]
 
 
 def test_images_beside_videos_are_no_video(touch, tmp_path):
@@ -88,8 +99,21 @@ def test_missing_and_empty_inputs_are_named(touch, tmp_path):
     with pytest.raises(ValueError, match="empty list"):
         find_videos([])
     touch("empty/readme.txt", "full/a.mp4")
-    with pytest.raises(MediaError, match=r"empty holds no videos.*readme\.txt"):
+    with pytest.raises(MediaError, match=r"empty holds no videos; 1 passed over.*readme\.txt"):
         find_videos([tmp_path / "full", tmp_path / "empty"])
+
+
+def test_hidden_and_nameless_files_are_counted(touch, tmp_path):
+    touch("full/a.mp4", "full/b.txt", "odd/.a.mp4", "odd/.git/x.mp4", "odd/film", "odd/sub/.b.mp4")
+    (tmp_path / "none").mkdir()
+    assert found_names(tmp_path / "full")[1] == ["b.txt"]
+    names = [str(tmp_path / "odd" / name) for name in (".a.mp4", ".git", "film", "sub/.b.mp4")]
+    said = "odd holds no videos; 4 passed over (hidden, or without a video's suffix): "
+    with pytest.raises(MediaError) as caught:
+        find_videos([tmp_path / "full", tmp_path / "odd"])
+    assert str(caught.value).endswith(said + "; ".join(sorted(names, key=natural_key)))
+    with pytest.raises(MediaError, match="none holds no videos; it is empty"):
+        find_videos(tmp_path / "none")
 
 
 def test_videos_are_counted(folder):
@@ -137,7 +161,8 @@ def test_report_reads_well(folder, tmp_path):
     assert lines[0] == "2 of 4 videos usable, 60 frames"
     assert lines[1] == f"  left out {folder / 'still'}: 8 frames, a clip spans 16 frames"
     assert lines[2].startswith(f"  left out {tmp_path / 'text.mp4'}: ")
-    assert lines[3] == f"  not videos: {folder / 'captions.txt'}"
+    why = "hidden, or without a video's suffix"
+    assert lines[3] == f"  1 passed over ({why}): {folder / 'captions.txt'}"
 
 
 def test_long_lists_are_cut(tmp_path):

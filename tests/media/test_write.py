@@ -1,5 +1,8 @@
 """Writers: what the file holds, and that it is there whole or not at all."""
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +15,7 @@ import pytest
 from PIL import Image
 
 from fastvd.media.gif import write_gif
-from fastvd.media.whole import ticks, whole_file
+from fastvd.media.whole import ticks, whole_file, write_bytes
 from fastvd.media.write import write_clip, write_png, write_video, write_webp
 
 
@@ -217,7 +220,7 @@ for name in sys.argv[1:]:
     try:
         write_png(name, noise[0]) if name.endswith("png") else write_clip(name, noise, fps=10)
     except OSError as error:
-        print(error.errno)
+        print(error.errno, error.filename)
 """
 
 
@@ -227,5 +230,80 @@ def test_full_disk_is_an_os_error_without_a_partial_file(tmp_path: Path) -> None
     result = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *names], capture_output=True, text=True, check=False
     )
-    assert result.stdout.split() == ["27"] * 4, result.stderr
+    assert result.stdout.splitlines() == [f"27 {name}" for name in names], result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a.webp"])
+def test_refused_folder_names_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # relative, as other users can't pass the folders above
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError) as caught:
+            write_clip(name, smooth(2, 16, 16), fps=10)
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o755)
+    assert (caught.value.filename, caught.value.filename2) == (name, None)
+
+
+KILLED = """
+import os, signal, sys
+from fastvd.media.whole import whole_file
+with whole_file(sys.argv[1]) as part:
+    part.write_bytes(b"much longer than what comes next")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_next_write_takes_over_what_a_killed_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+        assert len(list(tmp_path.iterdir())) == 1
+    write_bytes(path, b"next")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"next"
+
+
+def test_writers_of_one_file_keep_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with whole_file(path) as first:
+        first.write_bytes(b"first")
+        with whole_file(path) as second:
+            second.write_bytes(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_another_user_left_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    (left,) = tmp_path.iterdir()
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with left.open("rb") as opened:
+        write_bytes(path, b"next")
+        assert opened.read().startswith(b"much longer")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"next"
+
+
+def test_folder_without_locks_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_bytes(tmp_path / "a.bin", b"there")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"there"]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from fastvd.cli import bench, media, prepare, runs
+from fastvd.cli import bench, media, prepare, probe, runs
 from fastvd.cli.failure import fail
 from fastvd.cli.limits import hold_limits, take_limits
 from fastvd.errors import FastvdError
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = _parser()
     try:
-        words, given = take_limits(sys.argv[1:] if argv is None else argv)
+        words, given = take_limits(_underscored(sys.argv[1:] if argv is None else argv))
         args, extra = parser.parse_known_args(words)
         if extra and args.command != "train":
             args.parser.error(f"unknown arguments: {' '.join(extra)}{_meant(extra, args.parser)}")
@@ -47,7 +47,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        wrong, _, choices = message.partition("invalid choice: ")[2].partition(" (choose from ")
+        near = difflib.get_close_matches(wrong.strip("'"), re.findall(r"[\w-]+", choices), n=1)
+        meant = f", did you mean {near[0]}?" if near else ""
+        self.exit(2, f"{self.prog}: {message}{meant} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        # takes as long as all else of --help
+        from importlib.metadata import version
+
+        print(f"fastvd {version('fastvd')}")
+        parser.exit()
+
+
+def _underscored(words: Sequence[str]) -> list[str]:
+    """Take ``--run-dir`` for ``--run_dir``; what follows a ``--`` alone is left as it is."""
+    end = words.index("--") if "--" in words else len(words)
+    parts = (word.partition("=") for word in words[:end])
+    spelt = [
+        "--" + name[2:].replace("-", "_") + equals + value if name.startswith("--") else word
+        for word, (name, equals, value) in zip(words, parts, strict=False)
+    ]
+    return [*spelt, *words[end:]]
 
 
 def _meant(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
@@ -61,6 +84,7 @@ def _meant(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastvd", description="Train and sample video diffusion models.")
     parser.epilog = EPILOG
+    parser.add_argument("--version", nargs=0, action=_Version, help="print it and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
@@ -70,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     runs.add_commands(command)
     media.add_commands(command)
+    probe.add_commands(command)
     prepare.add_commands(command)
     bench.add_commands(command)
     return parser

@@ -1,14 +1,10 @@
-"""Commands that move frames: gif, extract, probe."""
+"""Commands that move frames: gif, extract."""
 
 import argparse
-import dataclasses
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from fastvd.cli.failure import fail
 from fastvd.cli.progress import progress_line
-from fastvd.errors import FastvdError
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -17,10 +13,6 @@ def add_commands(command: Command) -> None:
     """Add this file's commands to the parser."""
     _add_gif(command("gif", _gif, "Turn a video, GIF or folder of frames into a GIF."))
     _add_extract(command("extract", _extract, "Write a video's frames as numbered pictures."))
-    sub = command("probe", _probe, "Tell frames, rate, size and codec of videos.")
-    sub.add_argument("paths", nargs="+", metavar="PATH", help="a video, or a folder of them")
-    sub.add_argument("--json", action="store_true", help="one JSON object a line")
-    add_stream(sub)
 
 
 def add_stream(sub: argparse.ArgumentParser) -> None:
@@ -100,12 +92,19 @@ def _convert(args: argparse.Namespace) -> tuple[int, int, int]:
 
 
 def _add_extract(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("video")
-    sub.add_argument("folder", help="frames go to FOLDER/0, FOLDER/1, ...")
+    sub.add_argument("video", help="video, GIF or WebP")
+    sub.add_argument("folder", help="frames go to FOLDER/0, FOLDER/1, ...; it must hold none yet")
     sub.add_argument("--size", type=int, metavar="PIXELS", help="square side (default: as it is)")
-    sub.add_argument("--fit", choices=["pad", "crop", "stretch"], default="pad")
+    sub.add_argument(
+        "--fit",
+        choices=["pad", "crop", "stretch"],
+        default="pad",
+        help="what makes it square: black bars (default), the centre alone, another aspect",
+    )
     sub.add_argument("--stride", type=int, default=1, help="keep every STRIDE-th frame")
-    sub.add_argument("--frames_per_folder", type=int, default=1000, metavar="N")
+    sub.add_argument(
+        "--frames_per_folder", type=int, default=1000, metavar="N", help="(default: 1000)"
+    )
     add_stream(sub)
     sub.add_argument("--format", choices=["jpg", "jpeg", "png"], default="jpg", help="default: jpg")
 
@@ -126,32 +125,3 @@ def _extract(args: argparse.Namespace) -> int:
     )
     print(f"{total} frames in {args.folder}")
     return 0
-
-
-def _probe(args: argparse.Namespace) -> int:
-    """fastvd probe clips/*.mp4"""
-    from fastvd.media import probe
-
-    status = 0
-    for path in _sources(args.paths):
-        try:
-            facts = {**dataclasses.asdict(probe(path, stream=args.stream)), "path": str(path)}
-        except (FastvdError, OSError) as error:
-            status = fail(error)
-            continue
-        if args.json:
-            print(json.dumps(facts))
-        else:
-            print("\n".join(f"{name:17} {value}" for name, value in facts.items()), "\n")
-    return status
-
-
-def _sources(paths: list[str]) -> Iterator[str]:
-    """Name the files of ``paths`` and the videos in its folders."""
-    for path in paths:
-        if Path(path).is_dir():
-            from fastvd.data.scan import find_videos
-
-            yield from find_videos(path)[0]
-        else:
-            yield path

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from fastvd.cli.media import add_stream
 
@@ -55,8 +56,16 @@ def _prepare(args: argparse.Namespace) -> int:
     names = ("size", "fit", "resample", "grey", "stream")
     config = ClipConfig(**{name: getattr(args, name) for name in names})
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("videos", total=None)
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("videos", total=None)
+    with ExitStack() as shown:
+
+        def show(done: int, of: int) -> None:
+            # what can be refused is refused before
+            if done == 0:
+                shown.enter_context(bar)
+            bar.update(task, completed=done, total=of)
+
         report = prepare_cache(
             args.source,
             args.folder,
@@ -65,7 +74,7 @@ def _prepare(args: argparse.Namespace) -> int:
             workers=args.workers,
             cache_bytes=args.cache_bytes,
             timeout_s=args.timeout_s,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
+            progress=show,
         )
     for path, reason in report.failed.items():
         print(f"not cached: {path}: {reason.removeprefix(f'{path}: ')}")

@@ -40,7 +40,7 @@ def _add_train(sub: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, extra: list[str]) -> int:
-    """Any key of the config can be set: fastvd train --config tiny ... --optim.lr 1e-4"""
+    """Any key that fastvd config NAME prints can be set: --optim.lr 1e-4 --clips.stride 2"""
     saved = Path(args.run_dir) / "config.yaml"
     source = args.config or (saved if saved.exists() else None)
     if source is None:

@@ -19,6 +19,7 @@ from fastvd.arguments import check_whole
 from fastvd.data.folder import CacheFolder, CacheFullError
 from fastvd.data.memory import MemoryStore
 from fastvd.data.reader import AT_ONCE, FrameReader
+from fastvd.data.scan import warn_once
 from fastvd.errors import MediaError
 
 logger = logging.getLogger(__name__)
@@ -79,12 +80,16 @@ class FrameCache:
     still fit. Nothing is ever thrown out. Safe to use from many threads and after a fork.
     """
 
-    def __init__(self, videos: Sequence[Video], reader: FrameReader, store: _Store) -> None:
+    def __init__(
+        self, videos: Sequence[Video], reader: FrameReader, store: _Store, *, limit: str, room: int
+    ) -> None:
+        """``limit`` says in words what ``store.max_bytes`` is; ``room`` is what can be had."""
         self._videos = videos
         self._reader = reader
         self._store = store
+        self._limit = limit
         self._open: dict[int, Frames] = {}
-        self._kept = self._choose_kept()
+        self._kept = self._choose_kept(room)
         self._state = _State()
 
     def peek(self, videos: Sequence[int]) -> list[Frames | None]:
@@ -125,7 +130,7 @@ class FrameCache:
             # of the file, or of a full disk: its clips are read alone from now on
             self._state.failed[video] = str(error)
             logger.warning("not cached: %s", error)
-        return "the cache is full" if self._state.is_full else self._state.failed.get(video, "")
+        return self._no_room(video) if self._state.is_full else self._state.failed.get(video, "")
 
     def ensure(self, video: int) -> str | None:
         """Have a video in the store: None if it was there, else nothing or why it can't be."""
@@ -135,7 +140,7 @@ class FrameCache:
                 return None
         except (MediaError, OSError) as error:
             return str(error)
-        return self.fill(video) if video in self._kept else "the cache is full"
+        return self.fill(video) if video in self._kept else self._no_room(video)
 
     def close(self) -> None:
         """Break off what is being decoded."""
@@ -163,10 +168,14 @@ class FrameCache:
                 raise MediaError(f"{path}: decoding was broken off")
             yield piece
 
-    def _choose_kept(self) -> frozenset[int]:
+    def _no_room(self, video: int) -> str:
+        size = self._store.size_of(self._videos[video].frames)
+        return f"the cache is full: {self._limit} leaves no room for its {size} bytes"
+
+    def _choose_kept(self, room: int) -> frozenset[int]:
         """Settle what is kept, and tell where that is not all."""
         sizes = [self._store.size_of(video.frames) for video in self._videos]
-        left = self._store.max_bytes - self._store.used()
+        left = before = self._store.max_bytes - self._store.used()
         kept = set()
         for i, (video, size) in enumerate(zip(self._videos, sizes, strict=True)):
             is_there = self._store.has(video.path)
@@ -174,11 +183,15 @@ class FrameCache:
                 kept.add(i)
                 left -= 0 if is_there else size
         if len(kept) < len(sizes):
-            logger.warning(
-                "cache: %d of %d videos fit into cache_bytes=%d, the others are decoded each "
-                "time; all of them take %d bytes",
-                len(kept), len(sizes), self._store.max_bytes, sum(sizes),
-            )  # fmt: skip
+            warn_once(
+                f"cache: {len(kept)} of {len(sizes)} videos fit into {self._limit}, the others are "
+                f"decoded each time; all of them take {sum(sizes)} bytes, the smallest {min(sizes)}"
+            )
+        if before - left > room:
+            warn_once(
+                f"cache: {self._limit}, of which the videos take {before - left}, but there are "
+                f"only {room} bytes free: it will not hold them all"
+            )
         return frozenset(kept)
 
     def _fill_later(self, video: int) -> None:
@@ -200,7 +213,7 @@ class FrameCache:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("_videos", "_reader", "_store", "_kept")
+        names = ("_videos", "_reader", "_store", "_limit", "_kept")
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -215,24 +228,36 @@ def make_cache(
     max_bytes: int | None,
 ) -> FrameCache | None:
     """The cache of ``videos`` that a ClipDataset's arguments ask for, None for none."""
+    if cache is None:
+        return None
+    store: MemoryStore | CacheFolder
+    if cache == "memory":
+        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        store = MemoryStore(reader.frame_shape(), max_bytes=int(_MEMORY_SHARE * room))
+        limit = f"{_MEMORY_SHARE:.0%} of the memory"
+    else:
+        store = CacheFolder(Path(cache), reader, max_bytes=0)
+        room = shutil.disk_usage(cache).free
+        store.max_bytes = store.used() + int(_DISK_SHARE * room)
+        limit = f"{_DISK_SHARE:.0%} of the free disk"
+    if max_bytes is None:
+        limit += f" (cache_bytes={store.max_bytes})"
+    else:
+        store.max_bytes, limit = max_bytes, f"cache_bytes={max_bytes}"
+    return FrameCache(videos, reader, store, limit=limit, room=room)
+
+
+def check_cache(cache: Path | str | None, max_bytes: int | None) -> None:
+    """Raise for arguments that ``make_cache`` can't serve, before anything is read."""
     check_whole(cache_bytes=max_bytes, or_none=True)
     if max_bytes is not None and max_bytes < 0:
         raise ValueError(f"cache_bytes must be at least 0, got {max_bytes}")
-    if cache is None:
-        return None
-    if cache == "memory":
-        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        limit = int(_MEMORY_SHARE * pages) if max_bytes is None else max_bytes
-        return FrameCache(videos, reader, MemoryStore(reader.frame_shape(), max_bytes=limit))
+    if cache is None or cache == "memory":
+        return
     if not isinstance(cache, str | os.PathLike):
         raise TypeError(f"cache must be a folder, 'memory' or None, got {cache!r}")
-    folder = Path(cache)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "the cache must be a folder", str(folder))
-    store = CacheFolder(folder, reader, max_bytes=0)
-    free = int(_DISK_SHARE * shutil.disk_usage(folder).free)
-    store.max_bytes = store.used() + free if max_bytes is None else max_bytes
-    return FrameCache(videos, reader, store)
+    if Path(cache).exists() and not Path(cache).is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "the cache must be a folder", str(cache))
 
 
 def _fill_queued(cache: "weakref.ref[FrameCache]", todo: _Todo) -> None:

@@ -13,14 +13,22 @@ from numpy.typing import NDArray
 
 from fastvd.arguments import check_kind, check_numbers, check_whole
 from fastvd.data.augment import augmented, whole
-from fastvd.data.cache import Video, make_cache
+from fastvd.data.cache import Video, check_cache, make_cache
 from fastvd.data.choices import Order
 from fastvd.data.config import AugmentConfig, ClipConfig
 from fastvd.data.order import check_seed
 from fastvd.data.reader import FrameReader
-from fastvd.data.scan import Found, check_report, find_videos, listed, make_report, probe_videos
+from fastvd.data.scan import (
+    Found,
+    check_report,
+    find_videos,
+    listed,
+    make_report,
+    probe_videos,
+    warn_once,
+)
 from fastvd.data.spans import strided_numbers, strided_starts, timed_numbers, timed_starts
-from fastvd.errors import MediaError
+from fastvd.errors import MediaError, TooManyBadError
 from fastvd.limits import get_limits, set_limits
 
 logger = logging.getLogger(__name__)
@@ -56,10 +64,6 @@ class ClipError:
     reason: str
 
 
-class TooManyBadError(MediaError):
-    """More files can't be read than a set of videos may have."""
-
-
 class ClipDataset:
     """Random clips of videos, map-style: ``dataset[i]`` is clip number i of ``epoch``.
 
@@ -74,7 +78,7 @@ class ClipDataset:
     can't be read later is with ``"replace"`` another one, drawn from (seed, e, i) as well; with
     ``"skip"`` it raises here and a ClipLoader leaves it out of its batch. Nothing goes in silence:
     ``report`` has the scan, ``errors`` the clips lost in this process, both are logged; and when
-    more than the share ``max_bad`` of the files can't be read, MediaError ends it.
+    more than the share ``max_bad`` of the files can't be read, TooManyBadError ends it.
 
     A read that takes over ``timeout_s`` seconds, of a pipe or a dead network disk, is an error of
     that clip, and its file is not tried again.
@@ -106,6 +110,7 @@ class ClipDataset:
             raise ValueError(f"on_error must be error, skip or replace, got {on_error!r}")
         if not 0 <= max_bad <= 1:
             raise ValueError(f"max_bad must be in 0..1, got {max_bad}")
+        check_cache(cache, cache_bytes)
         self.config = config
         self.seed = check_seed(seed)
         self.on_error = on_error
@@ -259,7 +264,7 @@ class ClipDataset:
         fps = self.config.fps or 0.0
         slow = [video.path for video in self._videos if video.seconds * fps > video.frames]
         if slow:
-            logger.warning("clips at %g fps repeat frames of slower videos: %s", fps, listed(slow))
+            warn_once(f"clips at {fps:g} fps repeat frames of slower videos: {listed(slow)}")
 
     def _record(self, failure: ClipError) -> None:
         self.errors.append(failure)

@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fastvd.arguments import check_numbers, check_whole
+from fastvd.arguments import check_kind, check_numbers, check_whole
+from fastvd.config import documented
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
     """How clips are varied at random; all frames of a clip alike. By default not at all."""
@@ -23,6 +25,12 @@ class AugmentConfig:
     "the same for the distance of colours from their grey"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.crop, tuple | list) or len(self.crop) != 2:
+            raise TypeError(f"crop must be two shares, smaller first, got {self.crop!r}")
+        check_numbers(flip=self.flip, brightness=self.brightness)
+        check_numbers(contrast=self.contrast, saturation=self.saturation)
+        for share in self.crop:
+            check_numbers(crop=share)
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip must be in 0..1, got {self.flip}")
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
@@ -32,6 +40,7 @@ class AugmentConfig:
                 raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipConfig:
     """What a clip is: how many frames, how far apart, and how they are brought to size."""
@@ -59,6 +68,10 @@ class ClipConfig:
         check_whole(frames=self.frames, stride=self.stride, size=self.size)
         check_whole(stream=self.stream, or_none=True)
         check_numbers(fps=self.fps, or_none=True)
+        check_kind(AugmentConfig, augment=self.augment)
+        # a truth that NumPy gives is one too
+        if self.grey not in (True, False):
+            raise TypeError(f"grey must be True or False, got {self.grey!r}")
         for name in ("frames", "stride", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvd.data.batch import Buffers, Kind, fill
-from fastvd.data.clips import ClipDataset, ClipError, ClipSource, TooManyBadError
-from fastvd.errors import MediaError
+from fastvd.data.clips import ClipDataset, ClipError, ClipSource
+from fastvd.errors import MediaError, TooManyBadError
 
 Submit = Callable[[Callable[[], None]], "Future[None]"]
 

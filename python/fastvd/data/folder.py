@@ -20,7 +20,7 @@ from fastvd.data import shard
 from fastvd.data.reader import FrameReader
 from fastvd.errors import MediaError
 from fastvd.media.still import frame_files
-from fastvd.media.whole import write_bytes
+from fastvd.media.whole import is_mine, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -164,5 +164,5 @@ class CacheFolder:
         """Remove what writers that died left behind."""
         for part in self.folder.glob("*.tmp"):
             with contextlib.suppress(FileNotFoundError), part.open("r+b") as file:
-                if shard.is_mine(file.fileno(), part):
+                if is_mine(file.fileno(), part):
                     part.unlink(missing_ok=True)

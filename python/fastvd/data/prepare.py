@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastvd.arguments import check_kind, check_shard
-from fastvd.data.cache import Video, make_cache
+from fastvd.arguments import check_kind, check_shard, check_whole
+from fastvd.data.cache import Video, check_cache, make_cache
 from fastvd.data.config import ClipConfig
 from fastvd.data.reader import FrameReader
 from fastvd.data.scan import find_videos, probe_videos
@@ -49,17 +49,25 @@ def prepare_cache(
     Of ``config`` the size, fit, filter, grey, stream and crop count. What is there is left as it
     is, so a run that was broken off goes on. ``shard=(rank, world)`` takes every ``world``-th
     video, in natural order, so that many machines may fill one folder; ``rank`` counts from 0,
-    while the command's ``--shard 1/4`` counts from 1. ``progress(done, of)`` is called after each
-    video. A video that can't be read or has no room is reported, not raised.
+    while the command's ``--shard 1/4`` counts from 1. ``progress(done, of)`` is called first with
+    0 and after each video. A video that can't be read or has no room is reported, not raised.
     """
     check_kind(ClipConfig, config=config)
     check_shard(shard)
+    check_whole(workers=workers, or_none=True)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    # a folder may be named memory
+    folder = Path(folder)
+    check_cache(folder, cache_bytes)
     begun = time.monotonic()
     reader = FrameReader(config, timeout_s=timeout_s)
     paths = find_videos(videos)[0][shard[0] :: shard[1]]
+    progress(0, len(paths))
     found = probe_videos(paths, config.stream, with_times=False, deadline=reader.deadline)
     known = [Video(video.path, video.frames) for video in found if not video.reason]
     failed = {video.path: video.reason for video in found if video.reason}
+    num_bad = len(failed)
     cache = make_cache(folder, known, reader, max_bytes=cache_bytes)
     assert cache is not None
     frames = written = present = 0
@@ -70,7 +78,7 @@ def prepare_cache(
                 frames += 0 if reason else known[done].frames
                 if reason:
                     failed[known[done].path] = reason
-                progress(done + 1, len(known))
+                progress(num_bad + done + 1, len(paths))
         except BaseException:
             cache.close()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class FileReport(NamedTuple):
 
 @dataclass(frozen=True)
 class ScanReport:
-    """Every video that was looked at, in natural order, and the other files that were passed by."""
+    """Every video that was looked at, in natural order, and what else lay there."""
 
     files: tuple[FileReport, ...]
     ignored: tuple[str, ...]
@@ -66,7 +67,7 @@ class ScanReport:
         lines = [f"{len(self.usable)} of {len(self.files)} videos usable, {frames} frames"]
         lines += [f"  left out {file}" for file in self.unusable]
         if self.ignored:
-            lines.append(f"  not videos: {listed(self.ignored)}")
+            lines.append(f"  {passed_over(self.ignored)}")
         return "\n".join(lines)
 
 
@@ -90,13 +91,13 @@ class Found(NamedTuple):
 
 
 def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], list[str]]:
-    """Paths of the videos and of the files that are none: a file, a folder, or a list of both.
+    """Paths of the videos and of what is passed over: of a file, a folder, or a list of both.
 
     A path that is named is taken whatever its suffix. A folder is searched with all below it, in
     natural order; there a video is a file with one of ``VIDEO_SUFFIXES``, or a folder that holds
-    numbered images and no such file: the images are its frames. Links are followed, hidden names
-    are passed over. Raises FileNotFoundError for a missing path, ValueError for an empty list and
-    MediaError for a folder without videos.
+    numbered images and no such file: the images are its frames. Links are followed; hidden names
+    are passed over, folders with all below them. Raises FileNotFoundError for a missing path,
+    ValueError for an empty list and MediaError for a folder without videos.
     """
     try:
         named = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
@@ -108,12 +109,10 @@ def find_videos(videos: Path | str | Sequence[Path | str]) -> tuple[list[str], l
     ignored: list[str] = []
     for path in map(local_path, named):
         if path.is_dir():
-            before = len(found)
+            num_found, num_ignored = len(found), len(ignored)
             _search(path, (path.resolve(),), found, ignored)
-            if len(found) == before:
-                raise MediaError(
-                    f"{path} holds no videos; other files: {listed(ignored) or 'none'}"
-                )
+            if len(found) == num_found:
+                raise MediaError(f"{path} holds no videos; {passed_over(ignored[num_ignored:])}")
         else:
             path.stat()
             found.append(str(path))
@@ -165,7 +164,13 @@ def check_report(report: ScanReport, on_error: str) -> None:
     reasons = listed([str(file) for file in report.unusable])
     if on_error == "error":
         raise MediaError(f"{left_out} (on_error='replace' goes on without): {reasons}")
-    logger.warning("%s: %s", left_out, reasons)
+    warn_once(f"{left_out}: {reasons}")
+
+
+@lru_cache(maxsize=1024)
+def warn_once(text: str) -> None:
+    """Log a warning unless this process did: training and judging read the same folder."""
+    logger.warning("%s", text)
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
@@ -184,10 +189,17 @@ def listed(names: Sequence[str]) -> str:
     return "; ".join(names[:_NUM_SHOWN]) + more
 
 
+def passed_over(names: Sequence[str]) -> str:
+    """How much of a folder was not taken for videos, and what, in words."""
+    why = "hidden, or without a video's suffix"
+    return f"{len(names)} passed over ({why}): {listed(names)}" if names else "it is empty"
+
+
 def _search(
     folder: Path, ancestors: tuple[Path, ...], found: list[str], ignored: list[str]
 ) -> None:
-    files, folders = _entries(folder)
+    files, folders, hidden = _entries(folder)
+    ignored += map(str, hidden)
     if not any(_is_video(file) for file in files) and (images := set(frame_files(folder))):
         found.append(str(folder))
         files = [file for file in files if file not in images]
@@ -204,13 +216,15 @@ def _is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
-    visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+def _entries(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Files, folders, and hidden entries of both kinds."""
     files: list[Path] = []
     folders: list[Path] = []
-    for entry in sorted(visible, key=lambda entry: natural_key(entry.name)):
-        (folders if entry.is_dir() else files).append(entry)
-    return files, folders
+    hidden: list[Path] = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name)):
+        is_hidden = entry.name.startswith(".")
+        (hidden if is_hidden else folders if entry.is_dir() else files).append(entry)
+    return files, folders, hidden
 
 
 def _probe(path: str, look: Callable[[], Found], deadline: Deadline) -> Found:

@@ -5,7 +5,6 @@ CRC-32 of all before it, zeros. Frames follow as uint8 [F, H, W, C]. A shard is 
 another name and renamed, so what bears its name is whole; the checksums tell later damage.
 """
 
-import fcntl
 import os
 import struct
 import zlib
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastvd import native
 from fastvd.limits import get_limits
+from fastvd.media.whole import is_mine
 
 Frames = NDArray[np.uint8]
 
@@ -124,19 +124,6 @@ def write_shard(path: Path, pieces: Iterable[Frames], *, frames: int, key: bytes
             raise
     _sync_folder(path.parent)
     return True
-
-
-def is_mine(descriptor: int, part: Path) -> bool:
-    """Lock a file that is being written; False where a living writer has it.
-
-    The lock ends with the process. A writer that was waited for may have renamed the file, so the
-    name must still be that of the file that is open.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return part.stat().st_ino == os.fstat(descriptor).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
 
 
 def _write_frames(descriptor: int, pieces: Iterable[Frames], *, key: bytes) -> Header:

@@ -13,6 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from fastvd.config import documented
 from fastvd.diffusion.degrade import degrade
 from fastvd.diffusion.objective import Loss, Network, loss_per_sample
 from fastvd.diffusion.sampling import Progress, draw_noise
@@ -29,6 +30,7 @@ CLEAN = -1
 """The timestep below the lowest: nothing is degraded."""
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColdConfig:
     """A degradation, how it grows, and how it is undone; the network answers the clean clip."""

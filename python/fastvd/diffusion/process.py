@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fastvd.config import documented
 from fastvd.diffusion.guidance import Clip
 from fastvd.diffusion.objective import (
     Loss,
@@ -20,6 +21,7 @@ from fastvd.diffusion.schedule import NETWORK_TIMES, BetaSchedule, draw_timestep
 from fastvd.diffusion.stepper import Generators, Option, scheduler_class
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessConfig:
     """Gaussian noise: its levels, the network's task, and how clips are drawn by default."""

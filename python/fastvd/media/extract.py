@@ -1,5 +1,6 @@
 """A video to folders of numbered frames, as other tools and older trainers want them."""
 
+import errno
 import logging
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from fastvd.arguments import check_whole
 from fastvd.media.resize import Fit
+from fastvd.media.still import IMAGE_SUFFIXES
 from fastvd.media.video import iter_clips
 
 logger = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ def extract_frames(
 
     ``n`` counts through, in six digits from 000000; ``k`` goes up after every
     ``frames_per_folder`` frames; each folder then reads as one video. ``size`` is a side in pixels
-    or (height, width); ``fit`` and ``stream`` are as in ``read_clip``. Raises FileExistsError when
-    a folder that it would fill is there already.
+    or (height, width); ``fit`` and ``stream`` are as in ``read_clip``. Raises FileExistsError,
+    before anything is written, when ``folder`` holds numbered folders or pictures already.
     """
     check_whole(frames_per_folder=frames_per_folder, stride=stride)
     if frames_per_folder < 1:
@@ -46,6 +48,7 @@ def extract_frames(
     clips = iter_clips(
         path, frames=FRAMES_AT_ONCE, stride=stride, size=size, fit=fit, stream=stream
     )
+    _check_free(Path(folder))
     total = 0
     for total, frame in enumerate(chain.from_iterable(clips), start=1):
         n = total - 1
@@ -55,6 +58,14 @@ def extract_frames(
         _write_still(into / f"{n:06d}.{suffix}", frame)
     logger.info("%s: %d frames", path, total)
     return total
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder whose frames would be taken for ours, or ours for its own."""
+    for entry in folder.iterdir() if folder.exists() else ():
+        if entry.name.isdecimal() or entry.suffix.lower() in IMAGE_SUFFIXES:
+            reason = f"holds frames already ({entry.name}): empty it, or name another folder"
+            raise FileExistsError(errno.EEXIST, reason, str(folder))
 
 
 def _write_still(path: Path, frame: np.ndarray) -> None:

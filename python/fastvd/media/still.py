@@ -53,9 +53,13 @@ def picture_kind(path: Path) -> Kind | None:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """Numbered jpg and png files of a folder, by their numbers (gaps are allowed)."""
+    """Numbered jpg and png files of a folder, by their numbers (gaps are allowed).
+
+    Hidden ones are none: macOS puts ._1.png beside 1.png on disks of other systems.
+    """
     files = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted((f for f in files if re.search(r"\d", f.stem)), key=_natural_key)
+    numbered = (f for f in files if re.search(r"\d", f.stem) and not f.name.startswith("."))
+    return sorted(numbered, key=_natural_key)
 
 
 def open_pictures(path: Path, kind: Kind) -> Pictures:

@@ -1,11 +1,13 @@
 """What all writers share: files that are written whole or not at all, and checks of arguments."""
 
 import errno
+import fcntl
 import itertools
 import math
+import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,26 +24,82 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     """Yield a name beside ``path`` to write to; it becomes ``path`` when the block succeeds.
 
     On any error the file under that name is removed, and what ``path`` held before stays. A
-    missing parent folder raises FileNotFoundError, a full disk OSError.
+    missing parent folder raises FileNotFoundError, a full disk OSError; they name ``path``. What a
+    writer that was killed left beside it is written over.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    part, descriptor = _open_part(path)
     try:
         yield part
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        # a failed write has no name, and users do not know the one beside theirs
+        if isinstance(error, OSError) and error.filename in (None, str(part)) and error.errno:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
     """Write a file whole or not at all."""
     with whole_file(path) as part:
         part.write_bytes(content)
+
+
+def is_mine(descriptor: int, part: Path) -> bool:
+    """Lock a file that is being written; False where a living writer has it.
+
+    The lock ends with the process. A writer that was waited for may have renamed the file, so the
+    name must still be that of the file that is open.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return part.stat().st_ino == os.fstat(descriptor).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _open_part(path: Path) -> tuple[Path, int]:
+    """A name beside ``path`` to write to, made and locked while the descriptor is open.
+
+    It is always the same one, which a killed writer may have left; but a new one where a living
+    writer has that, or where files can't be locked.
+    """
+    part = path.with_name(f".{path.name[:60]}.fastvd.part")
+    descriptor = _lock(part)
+    if descriptor is not None:
+        return part, descriptor
+    part = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
+    try:
+        return part, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _lock(part: Path) -> int | None:
+    try:
+        # not emptied before it is known to be ours; a link in a shared folder may be a trap
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError:
+        return None
+    is_busy = False
+    # there are file systems without locks
+    with suppress(OSError):
+        is_busy = not is_mine(descriptor, part)
+        # another user's would stay theirs under our name
+        if not is_busy and os.fstat(descriptor).st_uid == os.geteuid():
+            return descriptor
+    if not is_busy:
+        with suppress(OSError):
+            part.unlink()
+    os.close(descriptor)
+    return None
 
 
 def check_suffix(path: Path | str, suffix: str) -> None:

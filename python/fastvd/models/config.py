@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from fastvd.config import documented
 from fastvd.kernels import MAX_FRAMES
 
 Order = Literal["conv-norm-act", "conv-act-norm", "norm-act-conv"]
@@ -23,6 +24,7 @@ _CHOICES = {
 }
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoUNetConfig:
     """Everything that shapes a VideoUNet. The defaults are lucidrains' Unet3D at dim 64."""

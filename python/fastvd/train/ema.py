@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fastvd.config import documented
 
+
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmaConfig:
     """The average that is sampled from and judged."""

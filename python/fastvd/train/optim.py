@@ -9,10 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from fastvd.config import documented
 from fastvd.train.adamw import AdamW
 from fastvd.train.muon import Muon
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
     """Optimiser and learning-rate schedule."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fastvd.config import documented
 from fastvd.data import ClipConfig
 from fastvd.diffusion import ColdConfig, ProcessConfig
 from fastvd.models import VideoUNetConfig
@@ -26,6 +27,7 @@ FREE_KEYS = frozenset(
 )
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """A training run of one stage."""

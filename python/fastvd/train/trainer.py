@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fastvd import allocator, checkpoint
+from fastvd.arguments import check_kind
 from fastvd.data import Batch
 from fastvd.diffusion import make_process
 from fastvd.models import VideoUNet
@@ -48,6 +49,7 @@ class Trainer:
         init_from: Path | str | None = None,
         workers: int = 2,
     ) -> None:
+        check_kind(TrainConfig, config=config)
         self.config = config
         self.run_dir = Path(run_dir)
         self.device = pick_device(device)
