@@ -26,6 +26,7 @@ from .group_statistics import (
 )
 from .launch import ceil_div, jit, launch, tl
 from .modulation import channel_or_zero
+from .ops import op
 from .sigmoid import silu
 
 TILES = 32
@@ -126,7 +127,7 @@ def _merge_tiles_kernel(
     )
 
 
-@torch.library.custom_op("fastvd::conv_group_norm", mutates_args=())
+@op("conv_group_norm")
 def conv_group_norm(
     x: Tensor,
     weight: Tensor,

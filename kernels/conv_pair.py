@@ -19,6 +19,7 @@ from .conv_shortcut import conv_shortcut
 from .convolution import conv_frames, conv_gradients
 from .dispatch import cast, cast_dtype, fused
 from .modulation import rows
+from .ops import op
 from .rms_norm_act import EPS
 from .row_norm import row_limit, row_norm, row_norm_act, row_norm_backward
 
@@ -53,7 +54,7 @@ def reference(
     return conv_reference(z, w2, b2, norm_weight=gain2, film=film2, residual=residual)
 
 
-@torch.library.custom_op("fastvd::row_norm_conv", mutates_args=())
+@op("row_norm_conv")
 def row_norm_conv(
     y: Tensor,
     conv_bias: Tensor,
@@ -77,7 +78,7 @@ def _(y: Tensor, *rest: Any) -> Tensor:
     return y.new_empty(*y.shape[:-1], rest[-1].shape[0])
 
 
-@torch.library.custom_op("fastvd::row_norm_conv_backward", mutates_args=())
+@op("row_norm_conv_backward")
 def row_norm_conv_backward(
     du: Tensor,
     y: Tensor,

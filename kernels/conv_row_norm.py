@@ -14,6 +14,7 @@ from .conv_tile import conv_tile, packed, size_of, tile_of
 from .convolution import conv_gradients
 from .launch import ceil_div, jit, launch, tl
 from .modulation import channel_or_zero, modulation, stride
+from .ops import op
 from .row_norm import _normalize, row_norm_backward
 from .sigmoid import silu
 
@@ -76,7 +77,7 @@ def _conv_row_norm_kernel(
     tl.store(z_ptr + at, z.to(z_ptr.dtype.element_ty), mask=mask)
 
 
-@torch.library.custom_op("fastvd::conv_row_norm", mutates_args=())
+@op("conv_row_norm")
 def conv_row_norm(
     x: Tensor,
     weight: Tensor,

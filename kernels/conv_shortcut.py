@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .convolution import conv_frames, conv_gradients
+from .ops import op
 
 
-@torch.library.custom_op("fastvd::conv_shortcut", mutates_args=())
+@op("conv_shortcut")
 def conv_shortcut(
     x: Tensor, weight: Tensor, shortcut: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -27,7 +28,7 @@ def _(x: Tensor, weight: Tensor, shortcut: Tensor, _bias: Tensor) -> tuple[Tenso
     return y, s
 
 
-@torch.library.custom_op("fastvd::conv_shortcut_backward", mutates_args=())
+@op("conv_shortcut_backward")
 def conv_shortcut_backward(
     dy: Tensor, ds: Tensor, x: Tensor, weight: Tensor, shortcut: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 
@@ -15,11 +14,20 @@ def conv_frames(
     padding: int | None = None,
 ) -> Tensor:
     """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2."""
-    frames = rearrange(x, "b t h w c -> (b t) c h w")  # a channels-last view, no copy
     padding = weight.shape[-1] // 2 if padding is None else padding
-    y = F.conv2d(frames, weight, bias, stride, padding)
-    # not by the batch, which may be empty
-    return rearrange(y, "(b t) c h w -> b t h w c", t=x.shape[1])
+    y = F.conv2d(_frames(x), weight, bias, stride, padding)
+    return _clips(y, x)
+
+
+def _frames(x: Tensor) -> Tensor:
+    """Clips as images with channels second: a view with channels-last strides."""
+    return x.flatten(0, 1).movedim(-1, 1)
+
+
+def _clips(images: Tensor, x: Tensor) -> Tensor:
+    """The inverse of ``_frames``, as many as x has."""
+    y = images.movedim(1, -1)
+    return y.view(*x.shape[:2], *y.shape[1:])
 
 
 def as_3d(weight: Tensor) -> Tensor:
@@ -71,17 +79,18 @@ def _as_cudnn(
     kernel = weight.shape[2:]
     padding = [k // 2 for k in kernel]
     if not flat:
-        return rearrange(x, "b t h w c -> b c t h w"), weight, [1, stride, stride], padding
+        return x.movedim(-1, 1), weight, [1, stride, stride], padding
     if kernel[0] == 1:
-        return rearrange(x, "b t h w c -> (b t) c h w"), weight[:, :, 0], [stride] * 2, padding[1:]
+        return _frames(x), weight[:, :, 0], [stride] * 2, padding[1:]
     # frames are the rows of an image, all their pixels its columns
-    return rearrange(x, "b t h w c -> b c t (h w)"), weight[..., 0], [1, 1], padding[:2]
+    return x.flatten(2, 3).movedim(-1, 1), weight[..., 0], [1, 1], padding[:2]
 
 
 def _as_clips(y: Tensor, x: Tensor, weight: Tensor, flat: bool) -> Tensor:
     """The inverse of ``_as_cudnn``, for a clip at the size of ``y``."""
     if not flat:
-        return rearrange(y, "b c t h w -> b t h w c")
+        return y.movedim(1, -1)
     if weight.shape[2] == 1:
-        return rearrange(y, "(b t) c h w -> b t h w c", t=x.shape[1])
-    return rearrange(y, "b c t (h w) -> b t h w c", h=x.shape[2])
+        return _clips(y, x)
+    y = y.movedim(1, -1)
+    return y.view(*y.shape[:2], *x.shape[2:4], y.shape[-1])

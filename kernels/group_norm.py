@@ -31,6 +31,7 @@ from .group_statistics import (
 )
 from .launch import jit, launch, tl
 from .modulation import channel_or_zero, modulation, rows, stride
+from .ops import op
 from .sigmoid import silu
 
 DEEP = 4
@@ -108,7 +109,7 @@ def _group_norm_fwd_kernel(
         tl.store(z_ptr + at, z.to(z_ptr.dtype.element_ty), mask=mask)
 
 
-@torch.library.custom_op("fastvd::group_norm", mutates_args=())
+@op("group_norm")
 def group_norm(
     x: Tensor,
     conv_bias: Tensor | None,

@@ -13,6 +13,7 @@ from torch import Tensor
 from .group_statistics import WARPS, cut, from_center, members, place, spread, tile
 from .launch import jit, launch, tl
 from .modulation import channel_or_zero, modulation, modulation_backward, stride
+from .ops import op
 from .sigmoid import d_silu, silu
 
 DEEP = 2
@@ -187,7 +188,7 @@ def _group_norm_bwd_kernel(
         tl.store(to, tl.sum(d_conv_bias, axis=0), mask=inside)
 
 
-@torch.library.custom_op("fastvd::group_norm_backward", mutates_args=())
+@op("group_norm_backward")
 def group_norm_backward(
     dz: Tensor,
     x: Tensor,

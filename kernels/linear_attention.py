@@ -16,6 +16,7 @@ from .dispatch import cast, fused
 from .launch import precision
 from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
 from .linear_wide import wide_backward, wide_forward
+from .ops import op
 
 CHANNELS = 128
 """Above, weights do not fit beside the tokens of a program, and cuBLAS does well."""
@@ -56,7 +57,7 @@ def _wide(sizes: Sizes, dtype: torch.dtype) -> bool:
     return not fits or (dtype == torch.float32 and precision() == "ieee")
 
 
-@torch.library.custom_op("fastvd::linear_attention", mutates_args=())
+@op("linear_attention")
 def _linear_attention(
     x: Tensor,
     norm_weight: Tensor,
@@ -102,7 +103,7 @@ def _(
     return torch.empty_like(x), *_kept(x, _sizes(x, qkv_weight, heads), wide)
 
 
-@torch.library.custom_op("fastvd::linear_attention_backward", mutates_args=())
+@op("linear_attention_backward")
 def _linear_attention_backward(
     dy: Tensor, x: Tensor, weights: list[Tensor], kept: list[Tensor], heads: int, wide: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from .checks import Film
 from .launch import accumulator, ceil_div, jit, launch, parts_of, power_of_2, tl
 from .modulation import channel_or_zero, modulation, modulation_backward, rows, stride
+from .ops import op
 from .rows import standardize
 from .sigmoid import d_silu, silu
 
@@ -164,7 +165,7 @@ def _blocks(c: int, tile: int) -> dict[str, int]:
     return {"C": c, "COLS": cols, "ROWS": max(1, tile // cols)}
 
 
-@torch.library.custom_op("fastvd::row_norm", mutates_args=())
+@op("row_norm")
 def row_norm(
     x: Tensor,
     conv_bias: Tensor | None,
@@ -202,7 +203,7 @@ def _(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-@torch.library.custom_op("fastvd::row_norm_backward", mutates_args=())
+@op("row_norm_backward")
 def row_norm_backward(
     dz: Tensor,
     x: Tensor,

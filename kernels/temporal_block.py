@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .dispatch import cast, cast_dtype
 from .launch import arch, interpreted, jit, launch, tl
+from .ops import op
 from .rows import turn
 from .temporal_block_backward import temporal_block_backward
 from .temporal_tile import (
@@ -92,7 +93,7 @@ def _temporal_block_fwd_kernel(
     tl.store(z_ptr + at, z.to(z_ptr.dtype.element_ty), mask=mask)
 
 
-@torch.library.custom_op("fastvd::temporal_block", mutates_args=())
+@op("temporal_block")
 def _temporal_block(
     x: Tensor,
     norm_weight: Tensor,

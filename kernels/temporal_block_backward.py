@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .launch import arch, jit, launch, tl
+from .ops import op
 from .rows import standardize, turn
 from .temporal_tile import (
     EPS,
@@ -200,7 +201,7 @@ def _temporal_block_bwd_kernel(
     tl.store(dnorm_ptr + tile.to(tl.int64) * C + c, dgain, mask=c < C)
 
 
-@torch.library.custom_op("fastvd::temporal_block_backward", mutates_args=())
+@op("temporal_block_backward")
 def temporal_block_backward(
     dz: Tensor,
     x: Tensor,

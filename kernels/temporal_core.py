@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .launch import ceil_div, jit, launch, parts_of, power_of_2, precision, tl
+from .ops import op
 from .rows import turn
 from .temporal_pairs import (
     angles,
@@ -180,7 +181,7 @@ def _plan(qkv: Tensor, cos: Tensor | None, has_bias: bool, has_focus: bool, head
     return _Plan(groups * parts, parts * pixels, (b, h * w, t, parts, d**-0.5), constants)
 
 
-@torch.library.custom_op("fastvd::temporal_core", mutates_args=())
+@op("temporal_core")
 def temporal_core(
     qkv: Tensor,
     cos: Tensor | None,
@@ -206,7 +207,7 @@ def _(qkv: Tensor, *_: Any) -> Tensor:
     return qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3)
 
 
-@torch.library.custom_op("fastvd::temporal_core_backward", mutates_args=())
+@op("temporal_core_backward")
 def temporal_core_backward(
     do: Tensor,
     qkv: Tensor,

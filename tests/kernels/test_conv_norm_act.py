@@ -219,9 +219,9 @@ def arguments(*options: object, dtype: torch.dtype = torch.float32) -> tuple:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # of opcheck's own views
 def test_the_ops_are_registered_well():
-    torch.library.opcheck(conv_row_norm, arguments(False, True, 1e-12, True))
+    torch.library.opcheck(conv_row_norm.custom, arguments(False, True, 1e-12, True))
     mixed = arguments(3, False, True, 1e-5, dtype=torch.bfloat16)
-    torch.library.opcheck(conv_group_norm.conv_group_norm, mixed)
+    torch.library.opcheck(conv_group_norm.conv_group_norm.custom, mixed)
 
 
 @pytest.mark.parametrize("norm", ["rms", "group"])

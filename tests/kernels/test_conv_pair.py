@@ -157,10 +157,10 @@ def test_gradients_in_float64():
 def test_the_ops_are_registered_well():
     x, first, second = small()
     shortcut = (torch.randn(5, 4, requires_grad=True), torch.randn(5, requires_grad=True))
-    torch.library.opcheck(conv_shortcut, (x, first.weight, *shortcut))
+    torch.library.opcheck(conv_shortcut.custom, (x, first.weight, *shortcut))
     y = torch.randn(2, 2, 3, 3, 6, requires_grad=True)
     args = (y, first.bias, first.norm_weight, *first.film, second.weight)
-    torch.library.opcheck(row_norm_conv, args)
+    torch.library.opcheck(row_norm_conv.custom, args)
 
 
 def test_compiles_whole():

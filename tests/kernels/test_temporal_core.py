@@ -158,11 +158,11 @@ def test_ops_pass_opcheck():
     qkv, angles = torch.randn(2, 3, 2, 1, 48, requires_grad=True), torch.randn(3, 4)
     bias, focus = torch.randn(1, 3, 3, requires_grad=True), torch.tensor([False, True])
     args = qkv, angles.cos(), angles.sin(), bias, focus, 1
-    torch.library.opcheck(temporal_core, args)
+    torch.library.opcheck(temporal_core.custom, args)
     given = [x.detach() if isinstance(x, Tensor) else x for x in args]
     do = torch.randn(2, 3, 2, 1, 16)
-    torch.library.opcheck(temporal_core_backward, (do, *given))
-    torch.library.opcheck(temporal_core_backward, (do, given[0], None, None, None, None, 1))
+    torch.library.opcheck(temporal_core_backward.custom, (do, *given))
+    torch.library.opcheck(temporal_core_backward.custom, (do, given[0], None, None, None, None, 1))
 
 
 def test_compiles_into_one_graph():
