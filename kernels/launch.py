@@ -70,10 +70,11 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+@torch.compiler.assume_constant_result
 def arch() -> int:
     """Compute capability of the NVIDIA GPU that kernels are compiled for: 90 for 9.0; else 0.
 
-    Triton's interpreter is taken for a 9.0.
+    Triton's interpreter is taken for a 9.0. torch.compile can't look into Triton's driver.
     """
     if triton.knobs.runtime.interpret:
         return 90
@@ -92,9 +93,14 @@ def accumulator(x: Tensor) -> Any:
     return tl.float64 if x.dtype == torch.float64 else tl.float32
 
 
+@torch.compiler.assume_constant_result
 def precision() -> str:
-    """How products of float32 matrices are taken: as torch's are."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+    """How products of float32 matrices are taken: as torch's are.
+
+    ``allow_tf32`` raises where one said so by ``fp32_precision``, which follows the other. Code that
+    torch.compile made holds for one setting anyway.
+    """
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 def ceil_div(a: int, b: int) -> int:
