@@ -2,21 +2,24 @@
 
 ``pytest benchmarks/bench_kernels.py --benchmark-only`` prints times of this machine;
 ``python benchmarks/bench_kernels.py`` writes results/<device>.json, with memory and the part of
-the copy rate that each reaches; with ``--convs`` it times what ``conv_norm_act`` can run as, at
-every convolution of the networks, and prints lines for the table in ``kernels/conv_choice.py``. In
-the normal test run each case is checked and runs once.
+the copy rate that each reaches, a case at once when it is timed; called again it goes on.
+torch.compile's times come with ``--compiled``. With ``--convs`` it times what ``conv_norm_act``
+can run as, at every convolution of the networks, and prints lines for the table in
+``kernels/conv_choice.py``. In the normal test run each case is checked and runs once.
 """
 
 import argparse
 import copy
+import dataclasses
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+import session
 import torch
-from report import write_records
 from torch import nn
 
 from fastvd import bench, kernels, models
@@ -188,20 +191,28 @@ def test_lines_name_the_quickest() -> None:
     assert list(table_lines(times)) == [line]
 
 
-def time_convs() -> None:
+def time_convs() -> int:
     """Print the quickest implementation of every convolution, and keep the figures."""
     times: dict[Shape, list[dict[str, float]]] = {}
-    records = []
+    wrong = 0
     for name, (config, clips) in CONV_NETWORKS.items():
         for case in conv_cases(config, *clips, torch.bfloat16):
-            found = conv_times(case)
             shape = (case.shape[-1], len(case.args[1]), (1, 3, 3), 1, case.options["norm"])
-            times.setdefault(shape, []).append(found)
             told = f"{name} {'x'.join(map(str, case.shape))} to {shape[1]}"
-            peers = {peer: {"milliseconds": round(ms, 4)} for peer, ms in found.items()}
-            records.append({"suite": "convolutions", "case": told, "peers": peers})
+            peers = session.peers_taken("convolutions", told)
+            if not peers:
+                try:
+                    found = conv_times(case)
+                except (AssertionError, RuntimeError) as error:
+                    print(f"{told}: {error}", flush=True)
+                    wrong = 1
+                    continue
+                peers = {peer: {"milliseconds": round(ms, 4)} for peer, ms in found.items()}
+                session.keep([{"suite": "convolutions", "case": told, "peers": peers}])
+            times.setdefault(shape, []).append({n: p["milliseconds"] for n, p in peers.items()})
+            session.free()
     print("\n".join(table_lines(times)), flush=True)
-    write_records(records, packages=["torch", "triton"], name=torch.cuda.get_device_name())
+    return wrong
 
 
 def record(name: str, rows: list[Row]) -> dict[str, Any]:
@@ -219,27 +230,47 @@ def record(name: str, rows: list[Row]) -> dict[str, Any]:
     return {"suite": "kernels", "case": case, "peers": peers}
 
 
-def main() -> None:
-    """Time both networks' kernels and keep the figures."""
+def time_kernels(name: str, config: BenchConfig) -> int:
+    """Time every kernel of one network that this commit has no figure of; 1 where one failed."""
+    rates, wrong = bench.copy_rate(DEVICE), 0
+    wanted = {"compiled", "fused"} if config.compiled else {"fused"}
+    for case in bench.cases(config, DEVICE):
+        last = f"{name} {case.op} {'x'.join(map(str, case.shape))} {bench.MODES[-1]}"
+        if wanted <= session.peers_taken("kernels", last).keys():
+            continue
+        try:
+            rows = list(bench.measure(case, rates=rates, compiled=config.compiled))
+        except (AssertionError, RuntimeError) as error:
+            print(f"{last}: {error}", flush=True)
+            wrong = 1
+            continue
+        finally:
+            session.free()
+        print("\n".join(list(bench.table(rows))[1:]), flush=True)
+        session.keep(
+            [record(name, [row for row in rows if row.mode == mode]) for mode in bench.MODES]
+        )
+    return wrong
+
+
+def main() -> int:
+    """Time both networks' kernels and keep the figures; the exit status is 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--convs", action="store_true", help="conv_norm_act's implementations")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile too: takes minutes")
     options = parser.parse_args()
     if DEVICE.type != "cuda":
         raise SystemExit("there is no GPU here: nothing to record")
     if options.convs:
-        time_convs()
-        return
+        return time_convs()
+    wrong = 0
     for name in options.networks:
-        rows = list(bench.bench(NETWORKS[name]))
-        print("\n".join(bench.table(rows)), flush=True)
-        groups: dict[tuple[Any, ...], list[Row]] = {}
-        for row in rows:
-            groups.setdefault((row.op, row.shape, row.mode), []).append(row)
-        records = [record(name, found) for found in groups.values()]
-        records.append(update_record(name, NETWORKS[name].dim))
-        write_records(records, packages=["torch", "triton"], name=torch.cuda.get_device_name())
+        config = dataclasses.replace(NETWORKS[name], compiled=options.compiled)
+        wrong |= time_kernels(name, config)
+        session.keep([update_record(name, config.dim)])
+    return wrong
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -97,8 +97,8 @@ def accumulator(x: Tensor) -> Any:
 def precision() -> str:
     """How products of float32 matrices are taken: as torch's are.
 
-    ``allow_tf32`` raises where one said so by ``fp32_precision``, which follows the other. Code that
-    torch.compile made holds for one setting anyway.
+    ``allow_tf32`` raises where one said so by ``fp32_precision``, which follows the other. What
+    torch.compile makes holds for one setting anyway.
     """
     return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
