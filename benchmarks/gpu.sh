@@ -13,7 +13,8 @@ export PYTHONPATH=python:benchmarks PYTHONUNBUFFERED=1
 # cuBLAS is deterministic with this alone
 export CUBLAS_WORKSPACE_CONFIG=:4096:8
 # the other tests' conftest wants what a GPU host has not: PyAV
-tests=("$python" -m pytest --confcutdir=tests/kernels -q -p no:cacheprovider -o timeout=300)
+# and what torch warns of on a GPU alone must not fail a thousand tests
+tests=("$python" -m pytest --confcutdir=tests/kernels -q -p no:cacheprovider -o timeout=300 -W default)
 
 if [[ ${1:-} == --dry ]]; then
   TRITON_INTERPRET=1 "${tests[@]}" tests/kernels/test_dispatch.py
