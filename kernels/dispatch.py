@@ -56,7 +56,7 @@ def _check(op: str, tensors: list[Tensor]) -> None:
         raise ValueError(f"{op} takes floating dtypes, got {dtypes}")
 
 
-@torch.compiler.assume_constant_result
+@launch.constant
 def _warn(message: str) -> None:
     """Warn of what was not warned of before; torch.compile breaks no graph at it."""
     if message not in _warned:
