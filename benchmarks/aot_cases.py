@@ -109,6 +109,34 @@ def conv_gemm(dtype: torch.dtype, c: int, norm: Norm) -> None:
     torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def bare_attention(c: int, t: int) -> None:
+    """Frames that nothing tells apart."""
+    x = torch.empty(2, t, 2, 2, c, dtype=torch.bfloat16, requires_grad=True)
+    weights = (torch.empty(shape, requires_grad=True) for shape in ((c,), (96, c), (c, 32)))
+    backward(kernels.temporal_attention(x, *weights, heads=1))
+
+
+def bare_group_norm() -> None:
+    """Neither weights nor FiLM."""
+    x = torch.empty(2, 4, 4, 4, 20, dtype=torch.bfloat16, requires_grad=True)
+    backward(kernels.group_norm_act(x, groups=5))
+
+
+def bare_layer_norm() -> None:
+    """A weight alone."""
+    x = torch.empty(2, 4, 4, 4, 6, dtype=torch.bfloat16, requires_grad=True)
+    backward(kernels.layer_norm_act(x, (torch.empty(6, requires_grad=True), None)))
+
+
+BARE: dict[str, Callable[[], None]] = {
+    "temporal_attention bare": partial(bare_attention, 32, 9),
+    "temporal_core bare": partial(bare_attention, 160, 10),
+    "group_norm_act bare": bare_group_norm,
+    "layer_norm_act bare": bare_layer_norm,
+}
+"""Calls with less than networks of the table have: pointers that are none. They must compile; the
+table has none of them.
+"""
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()

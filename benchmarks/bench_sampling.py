@@ -1,50 +1,52 @@
 """One pass of the vdm network without gradients, as sampling takes it: plain, compiled, fused.
 
-``python benchmarks/bench_sampling.py`` needs a GPU and writes results/<device>.json; pytest checks
-on a CPU that all of them predict the same.
+``python benchmarks/bench_sampling.py`` needs a GPU and writes results/<device>.json, a figure at
+once when it is known; called again it goes on. torch.compile's come with ``--compiled``. pytest
+checks on a CPU that all of them predict the same.
 """
 
+import sys
+
 import networks
+import session
 import torch
-from networks import PROVIDERS, SIZES, SMALL, Call
-from report import write_records
+from networks import GRAPH, PROVIDERS, SIZES, SMALL, Call
 
 from fastvd.bench.cases import network_case
 from fastvd.bench.config import BenchConfig
 
 
 @torch.no_grad()
-def predictions(
-    size: BenchConfig, device: torch.device, providers: tuple[str, ...]
-) -> dict[str, Call]:
-    """Each provider's pass; raises AssertionError where one predicts something else."""
-    calls, wanted = {}, None
-    for provider in providers:
-        call = networks.passes(provider, network_case(size, device))
-        got = call().clone()
-        wanted = got if wanted is None else wanted
-        networks.assert_agreement(provider, got, wanted)
-        calls[provider] = call
-    return calls
-
-
-def test_providers_agree() -> None:
-    assert predictions(SMALL, torch.device("cpu"), ("formula", "eager"))
+def prediction(provider: str, size: BenchConfig, device: torch.device) -> Call:
+    """The provider's pass."""
+    call = networks.passes(provider.removesuffix(GRAPH), network_case(size, device))
+    return networks.graphed(call) if provider.endswith(GRAPH) else call
 
 
 @torch.no_grad()
-def main() -> None:
-    """Time both networks and keep the figures."""
+def test_providers_agree() -> None:
+    formula, eager = (prediction(name, SMALL, torch.device("cpu"))() for name in PROVIDERS[:2])
+    networks.assert_agreement("eager", eager, formula)
+
+
+@torch.no_grad()
+def main() -> int:
+    """Time both networks and keep the figures; the exit status is 1 where one failed."""
+    chosen = session.chosen("Time passes of networks.")
     if not torch.cuda.is_available():
         raise SystemExit("there is no GPU here: nothing to record")
+    wrong = []
     for name, size in SIZES.items():
-        calls = predictions(size, torch.device("cuda"), PROVIDERS)
-        calls |= {f"{provider}, graph": networks.graphed(calls[provider]) for provider in PROVIDERS}
-        figures = {provider: networks.measure(call) for provider, call in calls.items()}
-        entry = networks.record("sampling", f"{name}, forward", size, figures)
-        write_records([entry], packages=["torch", "triton"], name=networks.gpu_name())
-        print(entry["case"], entry["peers"], flush=True)
+        wrong += session.take(
+            "sampling",
+            f"{name}, forward",
+            networks.shape_of(size),
+            chosen,
+            make=lambda provider, size=size: prediction(provider, size, torch.device("cuda")),
+            agree=networks.assert_agreement,
+        )
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

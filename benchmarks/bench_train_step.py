@@ -2,14 +2,16 @@
 fused against plain and compiled.
 
 ``python benchmarks/bench_train_step.py`` writes results/<device>.json. On a CPU both have the same
-weights, shapes and dtype, and take turns, each in a process of its own. pytest runs the agreement
-check alone.
+weights, shapes and dtype, and take turns, each in a process of its own. On a GPU each figure is
+written at once when it is known, a second call goes on, and torch.compile's come with
+``--compiled``. pytest runs the agreement check alone.
 """
 
 import argparse
 import json
 import multiprocessing
 import statistics
+import sys
 import time
 import warnings
 from multiprocessing.connection import Connection
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 import networks
 import pytest
+import session
 import torch
 from report import write_records
 from torch import Tensor, nn
@@ -145,8 +148,10 @@ def record(name: str, case: Case, seconds: dict[str, list[float]], *, backward: 
 def gpu_step(provider: str, case: NetworkCase) -> networks.Call:
     """One step in bfloat16, AdamW and the average of the weights in it; returns its loss."""
     net = case.args[0]
-    update = kernel_update(net) if provider == "fused" else torch_update(net)
-    predict = networks.passes(provider, case)
+    update = kernel_update(net) if provider.startswith("fused") else torch_update(net)
+    predict = networks.passes(provider.removesuffix(networks.GRAPH), case)
+    if provider.endswith(networks.GRAPH):
+        predict = networks.graphed_with_gradients(predict, case)
 
     def step() -> Tensor:
         net.zero_grad(set_to_none=True)
@@ -158,28 +163,38 @@ def gpu_step(provider: str, case: NetworkCase) -> networks.Call:
     return step
 
 
-def gpu_main() -> None:
-    """Time both of the issue's networks on this GPU, each provider's first step checked."""
+def assert_losses_agree(provider: str, loss: Tensor, wanted: Tensor) -> None:
+    """Raise AssertionError where the first losses of two providers differ."""
+    assert abs(loss - wanted) <= 0.02 * wanted, f"{provider}: loss {loss}, not {wanted}"
+
+
+def gpu_main() -> int:
+    """Time both of the issue's networks on this GPU, each provider's first step checked.
+
+    Returns 1 where one failed.
+    """
+    chosen = session.chosen("Time training steps of networks.")
+    wrong = []
     for name, size in networks.SIZES.items():
-        figures, wanted = {}, None
-        for provider in networks.PROVIDERS:
-            call = gpu_step(provider, network_case(size, torch.device("cuda")))
-            loss = call()
-            wanted = loss if wanted is None else wanted
-            assert abs(loss - wanted) <= 0.02 * wanted, f"{provider}: loss {loss}, not {wanted}"
-            figures[provider] = networks.measure(call)
-            del call
-        entry = networks.record("train_step", f"{name}, train step", size, figures)
-        write_records([entry], packages=["torch", "triton"], name=networks.gpu_name())
-        print(entry["case"], entry["peers"], flush=True)
+        wrong += session.take(
+            "gpu_train_step",
+            f"{name}, train step",
+            networks.shape_of(size),
+            chosen,
+            make=lambda provider, size=size: gpu_step(
+                provider, network_case(size, torch.device("cuda"))
+            ),
+            agree=assert_losses_agree,
+        )
+    return int(bool(wrong))
 
 
-def main() -> None:
+def main() -> int:
     """Time what this machine can and write the record."""
     if torch.cuda.is_available():
-        gpu_main()
-    else:
-        cpu_main()
+        return gpu_main()
+    cpu_main()
+    return 0
 
 
 def cpu_main() -> None:
@@ -197,4 +212,4 @@ def cpu_main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

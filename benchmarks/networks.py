@@ -2,10 +2,10 @@
 
 import statistics
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastvd.bench.cases import NetworkCase
 from fastvd.bench.config import BenchConfig
@@ -15,6 +15,9 @@ from fastvd.models.denoiser import capture
 PROVIDERS = ("formula", "eager", "formula, compiled", "eager, compiled", "fused")
 """Formula: every op as its file's reference. Eager: as it runs on a CPU."""
 
+GRAPH = ", graph"
+"""Behind a provider's name: its passes are replayed as CUDA graphs."""
+
 Call = Callable[[], Tensor]
 
 
@@ -22,6 +25,11 @@ SIZES = {"dim 64": BenchConfig(dim=64, size=64), "dim 128": BenchConfig(dim=128,
 """The networks of the issue's targets: 16 frames, batch 4, bfloat16."""
 SMALL = BenchConfig(dim=16, mults=(1, 2), batch=1, frames=2, size=8)
 """One that a CPU runs at once."""
+
+
+def shape_of(size: BenchConfig) -> list[int]:
+    """[B, C, T, H, W]"""
+    return [size.batch, 3, size.frames, size.size, size.size]
 
 
 def passes(provider: str, case: NetworkCase) -> Call:
@@ -49,6 +57,26 @@ def graphed(call: Call) -> Call:
     return replayed
 
 
+class Pass(nn.Module):
+    """A call, and the network whose weights it takes gradients of."""
+
+    def __init__(self, net: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.net, self.call = net, call
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        """x: the clips that the call reads."""
+        return self.call()
+
+
+def graphed_with_gradients(call: Call, case: NetworkCase) -> Call:
+    """``call`` and its backward pass, captured as two CUDA graphs."""
+    net, x, _ = case.args
+    # torch makes them of modules alone, whose parameters it can see
+    replayed = torch.cuda.make_graphed_callables(Pass(net, call), (x,), allow_unused_input=True)
+    return lambda: replayed(x)
+
+
 def assert_agreement(provider: str, got: Tensor, wanted: Tensor) -> None:
     """Raise AssertionError where predictions of two providers differ by more than bfloat16 may."""
     apart = float((got - wanted).float().square().mean().sqrt())
@@ -74,27 +102,3 @@ def measure(call: Call) -> Figures:
     torch.cuda.synchronize()
     peak = (torch.cuda.max_memory_allocated() - before) / 2**20
     return Figures(statistics.median(gpu_seconds(call)) * 1e3, peak)
-
-
-def record(suite: str, name: str, size: BenchConfig, figures: dict[str, Figures]) -> dict[str, Any]:
-    """One case's figures, each with how many times as fast the fused network is."""
-    best = min(f.milliseconds for provider, f in figures.items() if provider.startswith("fused"))
-    peers = {
-        provider: {
-            "milliseconds": round(f.milliseconds, 3),
-            "megabytes": round(f.megabytes, 1),
-            "fused_is_faster_by": round(f.milliseconds / best, 2),
-        }
-        for provider, f in figures.items()
-    }
-    return {
-        "suite": suite,
-        "case": name,
-        "shape": [size.batch, 3, size.frames, size.size, size.size],
-        "peers": peers,
-    }
-
-
-def gpu_name() -> str:
-    """The name of this GPU's file of records."""
-    return "-".join(torch.cuda.get_device_name().lower().split())

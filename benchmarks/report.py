@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -27,13 +28,37 @@ def write_records(
     machine's where none is given.
     """
     host = machine(packages)
-    path = RESULTS / f"{name or '-'.join(host['device'].lower().split())}.json"
-    kept = json.loads(path.read_text()) if path.exists() else []
-    merged = {(record["suite"], record["case"]): record for record in kept}
+    path = file_of(name or host["device"])
+    merged = {(record["suite"], record["case"]): record for record in read_records(path)}
     for record in records:
         merged[record["suite"], record["case"]] = {**record, **host}
     path.write_text(json.dumps(list(merged.values()), indent=1) + "\n")
     return path
+
+
+def file_of(device: str) -> Path:
+    """Where the records of a device lie."""
+    return RESULTS / f"{'-'.join(device.lower().split())}.json"
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a file, none where there is no file."""
+    records: list[Record] = json.loads(path.read_text()) if path.exists() else []
+    return records
+
+
+def peers_of(suite: str, case: str, *, packages: Iterable[str], name: str) -> Record:
+    """What a record of this commit and these versions has of its peers; nothing if there is none.
+
+    So a session that was cut off goes on where it stopped.
+    """
+    host = machine(packages)
+    for record in read_records(file_of(name)):
+        is_same = (record["suite"], record["case"]) == (suite, case)
+        if is_same and host.items() <= record.items():
+            peers: Record = record["peers"]
+            return peers
+    return {}
 
 
 def machine(packages: Iterable[str]) -> dict[str, str]:
@@ -45,14 +70,19 @@ def machine(packages: Iterable[str]) -> dict[str, str]:
         cpu = names[0].split(":")[1].strip() if names else cpu
     # a session's first record changes results/ before its second is taken
     edits = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
-    commit = _git("describe", "--always") + ("-dirty" if edits else "")
+    # a copy of the tree on another machine has no history: who sends it there says what it is
+    commit = os.environ.get("COMMIT") or _git("describe", "--always")
+    commit += "-dirty" if edits else ""
     versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
     return {"device": cpu, "commit": commit, **versions}
 
 
 def _git(*command: str) -> str:
     git = ["git", "-C", str(README.parent), *command]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def train_step_row(record: Record) -> list[str]:

@@ -56,7 +56,9 @@ def _check(op: str, tensors: list[Tensor]) -> None:
         raise ValueError(f"{op} takes floating dtypes, got {dtypes}")
 
 
+@launch.constant
 def _warn(message: str) -> None:
+    """Warn of what was not warned of before; torch.compile breaks no graph at it."""
     if message not in _warned:
         _warned.add(message)
         warnings.warn(message, stacklevel=4)

@@ -1,6 +1,7 @@
 """The one import of triton, and how its kernels are started."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ __all__ = [
     "arch",
     "available",
     "ceil_div",
+    "constant",
     "interpreted",
     "jit",
     "launch",
@@ -39,6 +41,7 @@ except ImportError:  # no wheel for this platform: kernels stay plain functions,
     triton = tl = _Absent
     available = False
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 jit = triton.jit
 interpreted: bool = available and bool(triton.knobs.runtime.interpret)
 """Whether kernels run in Triton's interpreter, on CPU tensors: slow, to test them."""
@@ -70,6 +73,12 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def constant(function: Function) -> Function:
+    """Have torch.compile call it as it compiles, and keep the answer: it can't look inside."""
+    return cast(Function, torch.compiler.assume_constant_result(function))
+
+
+@constant
 def arch() -> int:
     """Compute capability of the NVIDIA GPU that kernels are compiled for: 90 for 9.0; else 0.
 
@@ -92,9 +101,14 @@ def accumulator(x: Tensor) -> Any:
     return tl.float64 if x.dtype == torch.float64 else tl.float32
 
 
+@constant
 def precision() -> str:
-    """How products of float32 matrices are taken: as torch's are."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+    """How products of float32 matrices are taken: as torch's are.
+
+    ``allow_tf32`` raises where one said so by ``fp32_precision``, which follows the other. What
+    torch.compile makes holds for one setting anyway.
+    """
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -74,12 +74,14 @@ def _scores_kernel(
 @jit
 def angles_of(cos_ptr, sin_ptr, frame, T, D: tl.constexpr, R: tl.constexpr, ROWS: tl.constexpr):
     """Cosine and sine by which each row's pairs of columns turn; pairs beyond R do not."""
-    if R == 0:
-        return tl.full([ROWS, D // 2], 1.0, tl.float32), tl.zeros([ROWS, D // 2], tl.float32)
-    pair = tl.arange(0, D // 2)[None, :]
-    at, mask = frame[:, None] * R + pair, (frame < T)[:, None] & (pair < R)
-    cos = tl.load(cos_ptr + at, mask=mask, other=1.0)
-    return cos, tl.load(sin_ptr + at, mask=mask, other=0.0)
+    cos, sin = tl.full([ROWS, D // 2], 1.0, tl.float32), tl.zeros([ROWS, D // 2], tl.float32)
+    # no return in here: what stands behind one is compiled all the same, without pointers too
+    if R:
+        pair = tl.arange(0, D // 2)[None, :]
+        at, mask = frame[:, None] * R + pair, (frame < T)[:, None] & (pair < R)
+        cos = tl.load(cos_ptr + at, mask=mask, other=1.0)
+        sin = tl.load(sin_ptr + at, mask=mask, other=0.0)
+    return cos, sin
 
 
 @jit

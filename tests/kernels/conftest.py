@@ -30,10 +30,27 @@ def silent_infinity() -> Iterator[None]:
         yield
 
 
+class AllWarned(set[str]):
+    """Has every message: a GPU's user is warned once, whichever test comes first."""
+
+    def __contains__(self, message: object) -> bool:
+        return True
+
+
 @pytest.fixture(autouse=True)
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels run here, whatever the other tests do."""
     monkeypatch.setattr(dispatch, "_open_blocks", 0)
+    monkeypatch.setattr(dispatch, "_warned", AllWarned())
+
+
+@pytest.fixture(autouse=True)
+def exact_convolutions() -> Iterator[None]:
+    """A GPU's convolutions take float32 as it is, which torch by itself has rounded to TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aot_cases import CASES
+from aot_cases import BARE, CASES
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/aot.py"
 
@@ -16,6 +16,13 @@ def test_kernels_compile_as_the_table_says(arch):
     command = [sys.executable, str(SCRIPT), "--check", "--archs", arch]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_not_given_compiles_too():
+    command = [sys.executable, str(SCRIPT), "--archs", "90", "--cases", *BARE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {line.split(",")[0] for line in done.stdout.splitlines()} == set(BARE)
 
 
 def test_every_table_has_every_case():

@@ -153,7 +153,7 @@ def test_autocast_takes_the_product_in_its_dtype(norm, gemm):
     tensors, options = everything(((2, 1, 3, 5, 16), (32, 16, 3, 3), 1))
     x, weight, bias = (t.float().requires_grad_() for t in tensors)
     rest = {"norm_weight": options["norm_weight"].float(), "norm": norm, "groups": 8}
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16):
         y = kernels.conv_norm_act(x, weight, bias, **rest)
     assert y.dtype == torch.bfloat16
     wanted = kernels.conv_norm_act(x, weight, bias, **rest)

@@ -1,6 +1,7 @@
 """Which path is taken, and what both refuse."""
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -87,3 +88,44 @@ def test_a_user_of_a_gpu_is_warned_once(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not dispatch.fused("some_op", FakeGpuTensor())
+
+
+class OpaqueDriver:
+    """A driver that torch.compile can't look into, as Triton's own."""
+
+    @property
+    def active(self) -> "OpaqueDriver":
+        return self
+
+    def get_current_target(self) -> SimpleNamespace:
+        torch._dynamo.graph_break()
+        return SimpleNamespace(backend="cuda", arch=100)
+
+
+def test_torch_compile_takes_what_the_gpu_is_for_a_constant(monkeypatch):
+    monkeypatch.setattr(
+        launch.triton, "knobs", SimpleNamespace(runtime=SimpleNamespace(interpret=0))
+    )
+    monkeypatch.setattr(launch.triton.runtime, "driver", OpaqueDriver())
+    monkeypatch.setattr(dispatch, "_warned", set())
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        dispatch.fused("some_op", FakeGpuTensor(), limit="f is 80")
+        return x * launch.arch()
+
+    with pytest.warns(UserWarning, match="some_op runs as plain PyTorch"):
+        y = torch.compile(scaled, fullgraph=True, backend="eager")(torch.ones(1))
+    assert y.item() == 100
+
+
+@pytest.mark.parametrize("setting", ["allow_tf32", "fp32_precision"])
+def test_products_are_taken_as_torchs_whoever_said_so(setting):
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        setattr(matmul, setting, True if setting == "allow_tf32" else "tf32")
+        assert launch.precision() == "tf32"
+    finally:
+        matmul.fp32_precision = before
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert launch.precision() == "ieee"

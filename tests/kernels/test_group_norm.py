@@ -189,7 +189,7 @@ def test_compiles_whole(order):
 
 def test_autocast_leaves_the_dtype():
     x, film = torch.randn(1, 2, 3, 3, 16), torch.randn(1, 16)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16):
         got = kernels.group_norm_act(x.bfloat16(), None, (film, film), groups=4)
     assert got.dtype == torch.bfloat16
 
@@ -218,7 +218,7 @@ def assert_refused() -> None:
         kernels.group_norm_act(x, groups=2, residual=torch.ones(2, 6))
     with pytest.raises(ValueError, match=r"x \[B, ..., C\], got \[6\]"):
         kernels.group_norm_act(torch.ones(6), groups=2)
-    with pytest.raises(ValueError, match="one device, got cpu, meta"):
+    with pytest.raises(ValueError, match=r"one device, got \S+, meta"):
         kernels.group_norm_act(x, groups=2, conv_bias=torch.ones(6, device="meta"))
 
 

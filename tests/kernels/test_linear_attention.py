@@ -170,7 +170,7 @@ def test_weights_of_another_dtype(small):
 def test_autocast(small):
     args, options = block(small, 1, 16)
     leaves = [a.float().requires_grad_() for a in args]
-    with torch.autocast("cpu", torch.bfloat16), FusedOps() as ops:
+    with torch.autocast(leaves[0].device.type, torch.bfloat16), FusedOps() as ops:
         y = kernels.linear_attention(*leaves, **as_float(options))
         y.sum().backward()
     assert len(ops.called) == 2

@@ -77,6 +77,7 @@ from fastvd import kernels
 
 rank, meeting = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
+torch.backends.cudnn.allow_tf32 = False
 if torch.cuda.is_available():
     torch.set_default_device("cuda")
 distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)

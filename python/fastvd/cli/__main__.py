@@ -1,8 +1,0 @@
-"""``python -m fastvd.cli``."""
-
-import sys
-
-from fastvd.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
