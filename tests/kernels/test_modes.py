@@ -134,3 +134,12 @@ def test_a_pass_replays_as_a_cuda_graph(net, precision):
             wanted = net(x, t)
         assert torch.equal(denoise(x, t), wanted)
     assert len(denoise.graphs) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_step_replays_as_cuda_graphs(net, given):
+    wanted = results(net, *given)
+    graphed = torch.cuda.make_graphed_callables(net, given, allow_unused_input=True)
+    for _ in range(2):
+        assert all(map(torch.equal, results(net, *given, call=graphed), wanted))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastvd import kernels
 from fastvd.data import to_network
-from fastvd.diffusion import ProcessConfig, make_process
+from fastvd.diffusion import ColdConfig, ProcessConfig, make_process
 from fastvd.train import EmaConfig, OptimConfig
 from fastvd.train.ema import Ema
 from fastvd.train.optim import Optim
@@ -89,6 +89,25 @@ def test_an_update_waits_for_nothing():
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert [int(t) for t in state.steps] == [2, 2]
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize(
+    "process", [make_process(ProcessConfig(min_snr_gamma=5.0)), make_process(ColdConfig())]
+)
+def test_a_loss_waits_for_nothing(process):
+    clip, generator = torch.randn(2, 3, 3, 8, 8), torch.Generator("cuda")
+    weight = torch.ones(1, requires_grad=True)
+    for mode in ("default", "error"):  # the first brings the levels up
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            loss = process.loss(lambda x, t, cond: x * weight, clip, generator=generator)  # noqa: ARG005
+            loss.backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert loss.isfinite()
 
 
 @pytest.mark.gpu

@@ -20,6 +20,7 @@ from fastvd.diffusion.sampling import Progress, draw_noise
 from fastvd.diffusion.schedule import (
     NETWORK_TIMES,
     BetaSchedule,
+    Lookup,
     draw_timesteps,
     signal_levels,
     trailing_timesteps,
@@ -82,7 +83,7 @@ class ColdProcess:
         self.t_min, self.t_max = 0, config.num_timesteps - 1
         alpha_bar = signal_levels(config.beta_schedule, config.num_timesteps, shift=config.shift)
         # one level more, in front, for CLEAN
-        self._alpha_bar = torch.cat([alpha_bar.new_ones(1), alpha_bar])
+        self._levels = Lookup(torch.cat([alpha_bar.new_ones(1), alpha_bar]))
 
     def loss(
         self,
@@ -159,7 +160,8 @@ class ColdProcess:
             return self._answer(network, clip, t, cond=cond)[:, :, 1:2]
 
         def noised(x0: Tensor, t: int) -> Tensor:
-            return self._noised(x0, torch.full((len(x0),), t), noise=noise)
+            times = torch.full((len(x0),), t, device=x0.device)
+            return self._noised(x0, times, noise=noise)
 
         return algorithm_2(
             noise, self._timesteps(steps), restore=middle, degrade=noised, progress=progress
@@ -222,7 +224,7 @@ class ColdProcess:
         return trailing_timesteps(self.config.num_timesteps, steps)
 
     def _noised(self, frame: Tensor, t: Tensor, *, noise: Tensor) -> Tensor:
-        level = rearrange(self._alpha_bar[t.cpu() + 1], "b -> b 1 1 1 1")
+        level = rearrange(self._levels[t + 1], "b -> b 1 1 1 1")
         return level.sqrt().to(frame) * frame + (1 - level).sqrt().to(frame) * noise
 
     def _degraded(self, clip: Tensor, t: Tensor) -> Tensor:
@@ -235,7 +237,8 @@ class ColdProcess:
         return network(x, t.to(x.device).float() * scale, cond=cond)
 
     def _answer(self, network: Network, x: Tensor, t: int, *, cond: Tensor | None) -> Tensor:
-        x0 = self._restored(network, x, torch.full((len(x),), t), cond=cond).float()
+        times = torch.full((len(x),), t, device=x.device)
+        x0 = self._restored(network, x, times, cond=cond).float()
         return x0.clamp(-1, 1) if self.config.clip_sample else x0
 
 

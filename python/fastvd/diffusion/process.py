@@ -17,7 +17,13 @@ from fastvd.diffusion.objective import (
     target,
 )
 from fastvd.diffusion.sampling import Progress, draw_noise, sample
-from fastvd.diffusion.schedule import NETWORK_TIMES, BetaSchedule, draw_timesteps, signal_levels
+from fastvd.diffusion.schedule import (
+    NETWORK_TIMES,
+    BetaSchedule,
+    Lookup,
+    draw_timesteps,
+    signal_levels,
+)
 from fastvd.diffusion.stepper import Generators, Option, scheduler_class
 
 
@@ -99,6 +105,7 @@ class Process:
         self.alpha_bar = signal_levels(
             config.beta_schedule, config.num_timesteps, shift=config.shift
         )
+        self._levels = Lookup(self.alpha_bar)
         self.t_min = config.t_min
         self.t_max = config.num_timesteps - 1 if config.t_max is None else config.t_max
 
@@ -126,7 +133,7 @@ class Process:
         losses = self.loss_at(network, clip, t, noise=noise, cond=cond)
         if config.min_snr_gamma is None:
             return losses.mean()
-        levels = self.alpha_bar[t.cpu()]
+        levels = self._levels[t]
         weight = min_snr_weight(config.prediction, levels, gamma=config.min_snr_gamma)
         return (losses * weight.to(losses)).mean()
 
@@ -177,7 +184,7 @@ class Process:
         return t
 
     def _level(self, t: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
-        level = self.alpha_bar[t.cpu()].reshape(-1, *[1] * (clip.ndim - 1))
+        level = self._levels[t].reshape(-1, *[1] * (clip.ndim - 1))
         return level.sqrt().to(clip), (1 - level).sqrt().to(clip)
 
     def _time(self, t: Tensor, clip: Tensor) -> Tensor:

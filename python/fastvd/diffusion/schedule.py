@@ -75,3 +75,19 @@ def trailing_timesteps(num_timesteps: int, steps: int) -> list[int]:
     if not 1 <= steps <= num_timesteps:
         raise ValueError(f"steps must be 1..{num_timesteps}, got {steps}")
     return [round(num_timesteps * (1 - i / steps)) - 1 for i in range(steps)]
+
+
+class Lookup:
+    """Rows of a table by indices that may lie on a GPU, which is not waited for."""
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+        self._copies: dict[torch.device, Tensor] = {}
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Return the rows, on the GPU of ``index`` or on the CPU."""
+        if index.device.type != "cuda":
+            return self._table[index.cpu()]
+        if index.device not in self._copies:
+            self._copies[index.device] = self._table.to(index.device)
+        return self._copies[index.device][index]
