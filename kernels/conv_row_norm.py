@@ -15,7 +15,8 @@ from .convolution import conv_gradients
 from .launch import ceil_div, jit, launch, tl
 from .modulation import channel_or_zero, modulation, stride
 from .ops import op
-from .row_norm import _normalize, row_norm_backward
+from .row_norm import row_norm_backward
+from .rows import normalize
 from .sigmoid import silu
 
 
@@ -64,7 +65,7 @@ def _conv_row_norm_kernel(
     if y_ptr is not None:
         tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=mask)
     y += channel_or_zero(conv_bias_ptr, c, c < C, tl.float32)[None, :]
-    xhat, _ = _normalize(y, eps, C, CENTERED)
+    xhat, _ = normalize(y, eps, C, CENTERED)
     gain, offset = modulation(
         *(w_ptr, b_ptr, scale_ptr, shift_ptr, scale_stride, shift_stride),
         *(sample, c, C, b_ptr is not None, scale_ptr is not None, tl.float32),

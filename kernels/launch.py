@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "MOST_REGISTERS",
     "accumulator",
     "arch",
     "available",
@@ -47,17 +48,31 @@ interpreted: bool = available and bool(triton.knobs.runtime.interpret)
 """Whether kernels run in Triton's interpreter, on CPU tensors: slow, to test them."""
 
 WARPS = 4
+MOST_REGISTERS = 255
+"""What a thread can have."""
 WAVES = 4
 """Programs for each processor, where few programs share much work."""
 INTERPRETED_PROCESSORS = 1
 
 
 def launch(
-    kernel: Any, programs: int, *args: Any, warps: int = WARPS, stages: int = 2, **constants: Any
+    kernel: Any,
+    programs: int,
+    *args: Any,
+    warps: int = WARPS,
+    stages: int = 2,
+    registers: int | None = None,
+    **constants: Any,
 ) -> None:
-    """Start ``programs`` programs of ``kernel`` on the device of the first argument, a tensor."""
+    """Start ``programs`` programs of ``kernel`` on the device of the first argument, a tensor.
+
+    registers: most that a thread takes; none: NVIDIA's assembler weighs them against programs side
+    by side, and may spill a few where shared memory, or their number, leaves room for no more.
+    """
     if not programs:
         return
+    if registers and arch():
+        constants["maxnreg"] = registers
     device = args[0].device
     if device.type == "cuda" and device.index != torch.cuda.current_device():
         with torch.cuda.device(device):

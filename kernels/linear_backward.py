@@ -218,4 +218,7 @@ def _input_bwd_kernel(
     mean = tl.sum(dxhat, axis=1) / C
     along = tl.sum(dxhat * xhat.to(tl.float32), axis=1) / C
     dx = (dxhat - mean[:, None] - xhat.to(tl.float32) * along[:, None]) * rstd[:, None]
-    store_rows(dx_ptr, dx + dout.to(tl.float32), frame * n, l, n, C, CP)
+    # read again, not kept in registers over the loops: the barrier makes the compiler do so
+    tl.debug_barrier()
+    dx += load_rows(dout_ptr, frame * n, l, n, C, CP).to(tl.float32)
+    store_rows(dx_ptr, dx, frame * n, l, n, C, CP)

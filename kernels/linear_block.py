@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from .launch import arch, ceil_div, launch, power_of_2, precision, processors
+from .launch import MOST_REGISTERS, arch, ceil_div, launch, power_of_2, precision, processors
 from .linear_backward import (
     _context_bwd_kernel,
     _input_bwd_kernel,
@@ -27,11 +27,14 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Tiles(NamedTuple):
-    """What a program holds: tokens, columns of q and k, and warps to do it."""
+    """What a program holds: tokens, columns of q and k, and warps to do it, with how many registers
+    a thread, if that is not left to the assembler.
+    """
 
     tokens: int
     cols: int
     warps: int
+    registers: int | None = None
 
 
 class Sizes(NamedTuple):
@@ -51,8 +54,8 @@ class Sizes(NamedTuple):
 
     def tokens(self, tiles: Tiles) -> dict[str, Any]:
         """Constants of a kernel over tokens, and its warps."""
-        blocks = {"TOKENS": tiles.tokens, "COLS": tiles.cols, "warps": tiles.warps}
-        return {**self.square, **blocks, "HD": self.heads * self.d}
+        blocks = {"TOKENS": tiles.tokens, "COLS": tiles.cols, "HD": self.heads * self.d}
+        return {**self.square, **blocks, "warps": tiles.warps, "registers": tiles.registers}
 
     def programs(self, tiles: Tiles, device: torch.device) -> tuple[int, int]:
         """How many programs share the tokens of a frame, and how many there are over all columns
@@ -87,7 +90,7 @@ def tiles_of(sizes: Sizes, dtype: torch.dtype) -> Kernels:
     return Kernels(
         context,
         apply,
-        query=Tiles(64, two if narrow else max(d, 32), 4),
+        query=Tiles(64, two if narrow else max(d, 32), 4, MOST_REGISTERS),
         key=Tiles(64, two, 4),
         input=Tiles(64, d, 4),
     )

@@ -4,7 +4,7 @@
 
 from torch import Tensor
 
-from .launch import accumulator, ceil_div, jit, launch, tl
+from .launch import MOST_REGISTERS, accumulator, ceil_div, jit, launch, tl
 
 COLS = 32
 ROWS = 16
@@ -144,5 +144,6 @@ def modulation_backward(
         HAS_BIAS=bias is not None,
         HAS_FILM=scale is not None,
         ACC=accumulator(sums),
+        registers=MOST_REGISTERS,
     )
     return dw, db, dscale, dshift

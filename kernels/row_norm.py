@@ -19,22 +19,12 @@ from .checks import Film
 from .launch import accumulator, ceil_div, jit, launch, parts_of, power_of_2, tl
 from .modulation import channel_or_zero, modulation, modulation_backward, rows, stride
 from .ops import op
-from .rows import standardize
+from .rows import normalize
 from .sigmoid import d_silu, silu
 
 FORWARD_TILE, BACKWARD_TILE = 4096, 2048
 """Elements of x that a program holds at once: more would leave a processor to few warps."""
 MAX_CHANNELS = 8192
-
-
-@jit
-def _normalize(x, eps, C: tl.constexpr, CENTERED: tl.constexpr):
-    """xhat, and what x was multiplied with; a NaN reaches all of its row."""
-    if CENTERED:
-        return standardize(x, eps, C)
-    mean_square = tl.sum(x * x, axis=1) / C
-    r = 1.0 / tl.sqrt(tl.where(mean_square * C < eps * eps, eps * eps / C, mean_square))
-    return x * r[:, None], r
 
 
 @jit
@@ -91,7 +81,7 @@ def _row_norm_fwd_kernel(
         *(w_ptr, b_ptr, scale_ptr, shift_ptr, scale_stride, shift_stride),
         *(sample, c, C, HAS_BIAS, HAS_FILM, ACC),
     )
-    xhat, _ = _normalize(x, eps, C, CENTERED)
+    xhat, _ = normalize(x, eps, C, CENTERED)
     z = xhat * gain[None, :] + offset[None, :]
     if ACT:
         z = silu(z)
@@ -137,7 +127,7 @@ def _row_norm_bwd_kernel(
     for first in range(part * ROWS, N, parts * ROWS):
         x, at, mask = _load_tile(x_ptr, conv_bias, first, sample, N, c, C, ROWS, ACC)
         dv = tl.load(dz_ptr + at, mask=mask, other=0.0).to(ACC)
-        xhat, r = _normalize(x, eps, C, CENTERED)
+        xhat, r = normalize(x, eps, C, CENTERED)
         if ACT:
             dv *= d_silu(xhat * gain[None, :] + offset[None, :])
         share = dv * xhat

@@ -28,6 +28,16 @@ def standardize(x, eps, C: tl.constexpr):
 
 
 @jit
+def normalize(x, eps, C: tl.constexpr, CENTERED: tl.constexpr):
+    """xhat, and what x was multiplied with; a NaN reaches all of its row."""
+    if CENTERED:
+        return standardize(x, eps, C)
+    mean_square = tl.sum(x * x, axis=1) / C
+    r = 1.0 / tl.sqrt(tl.where(mean_square * C < eps * eps, eps * eps / C, mean_square))
+    return x * r[:, None], r
+
+
+@jit
 def turn(x, cos, sin, R: tl.constexpr):
     """Neighbouring channels of x [..., D] as pairs, the first R of them turned."""
     if R:

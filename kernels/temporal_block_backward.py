@@ -33,7 +33,7 @@ from .temporal_tile import (
 )
 
 HOPPER = 90
-DEPTH = 32
+DEPTH = 64
 """Columns of dq, dk and dv that are multiplied at once."""
 PART = 16
 """Rows whose norm goes back at once: more would take the loop over heads its registers."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .launch import ceil_div, jit, launch, parts_of, power_of_2, precision, tl
+from .launch import MOST_REGISTERS, arch, ceil_div, jit, launch, parts_of, power_of_2, precision, tl
 from .ops import op
 from .rows import turn
 from .temporal_pairs import (
@@ -33,6 +33,7 @@ LEAST_HEAD_DIM = 16
 TILE = 8192
 """Bytes of q in a tile, at most: more would not stay in registers."""
 WARPS = 4
+BLACKWELL = 100
 
 
 @jit
@@ -198,7 +199,13 @@ def temporal_core(
     o = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3)
     plan = _plan(qkv, cos, bias is not None, focus_present is not None, heads)
     tensors = (qkv, cos, sin, bias, focus_present, o)
-    launch(_temporal_core_fwd_kernel, plan.programs, *tensors, *plan.sizes, **plan.constants)
+    # on Blackwell it spills otherwise, to fit programs in that the others don't have
+    registers = MOST_REGISTERS if arch() >= BLACKWELL else None
+    launch(
+        *(_temporal_core_fwd_kernel, plan.programs, *tensors, *plan.sizes),
+        registers=registers,
+        **plan.constants,
+    )
     return o
 
 

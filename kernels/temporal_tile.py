@@ -88,7 +88,7 @@ def angles_of(cos_ptr, sin_ptr, frame, T, D: tl.constexpr, R: tl.constexpr, ROWS
 def head_weights(qkv_ptr, head, HEADS, C: tl.constexpr, COLS: tl.constexpr, D: tl.constexpr):
     """What one head's q, k and v are made with, each [D, COLS]."""
     c, d = tl.arange(0, COLS), tl.arange(0, D)
-    at = qkv_ptr + (head * D + d)[:, None] * C + c[None, :]
+    at = qkv_ptr + head * (D * C) + (d[:, None] * C + c[None, :])
     mask = (c < C)[None, :]
     wq = tl.load(at, mask=mask, other=0.0)
     wk = tl.load(at + HEADS * D * C, mask=mask, other=0.0)
