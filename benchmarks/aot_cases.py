@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastvd import kernels
 from fastvd.kernels.conv_choice import Norm
+from fastvd.models import VideoUNet, VideoUNetConfig, two_stage, vdm
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -137,6 +138,17 @@ BARE: dict[str, Callable[[], None]] = {
 """Calls with less than networks of the table have: pointers that are none. They must compile; the
 table has none of them.
 """
+
+
+def network(config: VideoUNetConfig, frames: int) -> None:
+    """A training step's launches under autocast: what a network hands to its kernels."""
+    # the deepest level has 16 pixels: grids are multiples of 16, as those of real clips
+    net, side = VideoUNet(config), 4 * config.divisor()
+    x, t = torch.zeros(2, config.in_channels, frames, side, side), torch.zeros(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        backward(net(x, t))
+
+
 CASES: dict[str, Callable[[], None]] = {
     f"{op} C={c} {name}": partial(row_norm, dtype, c, op=op, film=film)
     for name, dtype in DTYPES.items()
@@ -212,4 +224,26 @@ CASES |= {
         ("group", "bf16", (64, 128, 256)),
     )
     for c in widths
+}
+
+# behind all others: they have rows for what no single op launches
+ADAPTIVE = VideoUNetConfig(
+    layout="plain",
+    mults=(1, 2),
+    attention=("none", "linear"),
+    norm="group",
+    block="norm-act-conv",
+    film="both",
+    frame_embedding=16,
+    relative_bias=False,
+)
+CASES |= {
+    f"network {name}": partial(network, config, frames)
+    for name, config, frames in (
+        ("vdm 64", vdm(64), 16),
+        ("vdm 128", vdm(128), 16),
+        ("two_stage base", two_stage("base"), 5),
+        ("two_stage interpolator", two_stage("interpolator"), 3),
+        ("adaptive", ADAPTIVE, 16),
+    )
 }

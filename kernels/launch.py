@@ -1,7 +1,7 @@
 """The one import of triton, and how its kernels are started."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -89,8 +89,12 @@ def processors(device: torch.device) -> int:
 
 
 def constant(function: Function) -> Function:
-    """Have torch.compile call it as it compiles, and keep the answer: it can't look inside."""
-    return cast(Function, torch.compiler.assume_constant_result(function))
+    """Have torch.compile call it as it compiles, and keep the answer: it can't look inside.
+
+    As ``torch.compiler.assume_constant_result``, which takes seconds to import the compiler.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 @constant

@@ -46,6 +46,13 @@ def test_what_needs_no_network_does_not_wait_for_torch(code):
     run(sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules")
 
 
+def test_kernels_and_networks_do_not_wait_for_the_compiler():
+    code = (
+        "from fastvd import kernels, models; import sys; assert 'torch._dynamo' not in sys.modules"
+    )
+    run(sys.executable, "-c", code)
+
+
 def test_every_public_name_is_there():
     assert set(fastvd.__all__) <= set(dir(fastvd))
     for name in fastvd.__all__:
