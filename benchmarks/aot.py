@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
-from aot_cases import BARE, CASES
+from aot_cases import BARE, CASES, NETWORKS
 from torch.utils._pytree import tree_map_only
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
@@ -30,6 +30,7 @@ from fastvd.kernels import launch
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 SHARED_LIMIT = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
 """Bytes of shared memory that a program may ask for."""
+HOPPER = 90
 PROCESSORS = 132
 """Of an H100: numbers that are 1 are compiled in, and there are none of one program."""
 TABLES = Path(__file__).parent / "results"
@@ -96,7 +97,10 @@ class Stub(DriverBase):  # type: ignore[misc]
 
 
 def compiled_rows(cases: list[str], archs: list[int]) -> Iterator[Row]:
-    """A row for each kernel that the cases launch and no case before them did."""
+    """A row for each kernel that the cases launch and no case before them did.
+
+    No cases: those of the table.
+    """
     stub = Stub()
     triton.runtime.driver.set_active(stub)
     launch.interpreted = True  # CPU tensors go to the kernels
@@ -104,9 +108,11 @@ def compiled_rows(cases: list[str], archs: list[int]) -> Iterator[Row]:
     _library = without_products()
     for arch in archs:
         stub.arch = arch
-        for case in cases:
+        # networks launch the same everywhere, and take minutes
+        whole = NETWORKS if arch == HOPPER else {}
+        for case in cases or [*CASES, *whole]:
             stub.compiled.clear()
-            (CASES | BARE)[case]()
+            (CASES | BARE | NETWORKS)[case]()
             for metadata, binary in stub.compiled:
                 usage = inspect("cuobjdump", "--dump-resource-usage", binary)
                 registers, stack, local = (
@@ -152,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument(
-        "--cases", nargs="+", choices=[*CASES, *BARE], help="print their rows alone"
+        "--cases", nargs="+", choices=[*CASES, *BARE, *NETWORKS], help="print their rows alone"
     )
     parser.add_argument("--archs", nargs="*", type=int, default=list(SHARED_LIMIT))
     options = parser.parse_args()
@@ -160,7 +166,7 @@ def main() -> int:
         for line in lines(compiled_rows(options.cases, options.archs)):
             print(line, flush=True)
         return 0
-    found = list(lines(compiled_rows(list(CASES), options.archs)))
+    found = list(lines(compiled_rows([], options.archs)))
     table = TABLES / f"aot_triton_{triton.__version__}.csv"
     header = ",".join(Row._fields)
     if not options.check:

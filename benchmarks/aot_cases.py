@@ -226,7 +226,6 @@ CASES |= {
     for c in widths
 }
 
-# behind all others: they have rows for what no single op launches
 ADAPTIVE = VideoUNetConfig(
     layout="plain",
     mults=(1, 2),
@@ -237,7 +236,7 @@ ADAPTIVE = VideoUNetConfig(
     frame_embedding=16,
     relative_bias=False,
 )
-CASES |= {
+NETWORKS: dict[str, Callable[[], None]] = {
     f"network {name}": partial(network, config, frames)
     for name, config, frames in (
         ("vdm 64", vdm(64), 16),
@@ -247,3 +246,4 @@ CASES |= {
         ("adaptive", ADAPTIVE, 16),
     )
 }
+"""Behind all others: they have rows for what no single op launches."""
