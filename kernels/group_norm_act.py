@@ -13,7 +13,7 @@ from torch import Tensor
 from .checks import Film, check_norm
 from .dispatch import fused
 from .group_norm import group_limit, group_norm_fused
-from .rms_norm_act import spread
+from .rms_norm_act import finished, spread
 
 EPS = 1e-5
 
@@ -77,10 +77,13 @@ def group_norm_act(
         )
     u = x if conv_bias is None else x + conv_bias
     u = F.silu(u) if pre_act else u
+    # torch takes parameters in float32 or in its input's dtype
+    weight, bias = (
+        t if t is None or t.dtype == torch.float32 else t.to(u.dtype) for t in (weight, bias)
+    )
     # a view with channels-last strides, which the norm reads in place
     y = torch.group_norm(rearrange(u, "b ... c -> b c ..."), groups, weight, bias, EPS)
     y = rearrange(y, "b c ... -> b ... c")
     if film is not None:
         y = torch.addcmul(spread(film[1], y), y, spread(1 + film[0], y))
-    y = F.silu(y) if act else y
-    return y if residual is None else y + residual
+    return finished(y, x.dtype, act, residual)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .checks import Film, check_norm
 from .dispatch import fused
-from .rms_norm_act import spread
+from .rms_norm_act import finished, spread
 from .row_norm import row_limit, row_norm_act
 
 EPS = 1e-5
@@ -54,8 +54,16 @@ def layer_norm_act(
     given = (x, weight, bias, *(film or ()), residual)
     if fused("layer_norm_act", *given, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, affine, film, residual, centered=True, act=act, eps=EPS)
-    y = F.layer_norm(x, x.shape[-1:], weight, bias, EPS)
+    y = layer_norm(x, weight, bias)
     if film is not None:
         y = torch.addcmul(spread(film[1], y), y, spread(1 + film[0], y))
-    y = F.silu(y) if act else y
-    return y if residual is None else y + residual
+    return finished(y, x.dtype, act, residual)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """torch's, its sums over rows in float32 at least: on a CPU those are in x's own dtype."""
+    if x.is_cuda:
+        return F.layer_norm(x, x.shape[-1:], weight, bias, EPS).to(x.dtype)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    offset = None if bias is None else bias.to(wide)
+    return F.layer_norm(x.to(wide), x.shape[-1:], weight.to(wide), offset, EPS).to(x.dtype)

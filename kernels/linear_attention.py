@@ -14,6 +14,7 @@ from torch import Tensor
 from .checks import check_clip, check_heads, check_shapes
 from .dispatch import cast, fused
 from .launch import precision
+from .layer_norm_act import layer_norm
 from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
 from .linear_wide import wide_backward, wide_forward
 from .ops import op
@@ -154,7 +155,7 @@ _linear_attention.register_autograd(_gradients, setup_context=_save)
 def linear_attention(
     x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, *, out: tuple[Tensor, Tensor], heads: int
 ) -> Tensor:
-    """Add linear attention over the positions of each frame to ``x``.
+    """Add linear attention over the positions of each frame, layer-normed first, to ``x``.
 
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out: weight
     [C, heads * D] and bias [C]. Differentiable in all. Raises ValueError where shapes, devices or
@@ -167,7 +168,9 @@ def linear_attention(
         wide = _wide(_sizes(x, qkv_weight, heads), x.dtype)
         y: Tensor = _linear_attention(x, *(w.contiguous() for w in weights), heads, wide)[0]
         return y
-    return _eager(x, norm_weight, qkv_weight, out, heads)
+    x = cast(x)
+    own = (out[0].to(x.dtype), out[1].to(x.dtype))
+    return _eager(x, norm_weight, qkv_weight.to(x.dtype), own, heads)
 
 
 def _check(
@@ -199,7 +202,7 @@ def _eager(
     """The formula in few passes."""
     b, t, h, w, c = x.shape
     tokens = x.reshape(b * t, h * w, c)
-    y = F.layer_norm(tokens, (c,), norm_weight, None, EPS)
+    y = layer_norm(tokens, norm_weight, None)
     n = len(y)
     wq, wk, wv = qkv_weight.chunk(3)
     width = wq.shape[0] // heads

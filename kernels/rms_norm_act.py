@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .checks import Film, check_norm
 from .dispatch import fused
@@ -62,21 +63,29 @@ def rms_norm_act(
     else:
         # one gain a sample folds weight, sqrt(C) and scale into a single pass over x
         y = torch.addcmul(spread(film[1], x), y, spread(gain * (1 + film[0]), x))
-    y = F.silu(y) if act else y
-    return y if residual is None else y + residual
+    return finished(y, x.dtype, act, residual)
+
+
+def finished(y: Tensor, dtype: torch.dtype, act: bool, residual: Tensor | None) -> Tensor:
+    """What stands behind every norm: SiLU, the clip's own dtype, the residual."""
+    y = (F.silu(y) if act else y).to(dtype)
+    return y if residual is None else y + residual.to(dtype)
 
 
 class _Normalize(torch.autograd.Function):
     """Rows at unit length, the gradient in three passes: torch's takes twice as many."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(EPS)
-        y: Tensor = x / length
+    def forward(ctx: Any, x: Tensor) -> Any:
+        # float16 has neither EPS nor the length of many rows
+        wide = torch.promote_types(x.dtype, torch.float32)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).clamp_min_(EPS)
+        y = (x / length).to(x.dtype)
         ctx.save_for_backward(y, length)
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         y, length = ctx.saved_tensors
         along = (grad * y).sum(dim=-1, keepdim=True)

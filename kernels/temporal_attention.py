@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .checks import check_clip, check_heads, check_shapes
 from .dispatch import cast, cast_dtype, fused
-from .layer_norm_act import layer_norm_act
+from .layer_norm_act import layer_norm, layer_norm_act
 from .split import split_bmm
 from .temporal_block import block_limit, temporal_block
 from .temporal_core import MAX_FRAMES, core_limit, temporal_core
@@ -76,7 +76,7 @@ def temporal_attention(
     frames: Tensor | None = None,
     focus_present: Tensor | None = None,
 ) -> Tensor:
-    """Add attention over the frames of each pixel to ``x``.
+    """Add attention over the frames of each pixel, layer-normed first, to ``x``.
 
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out_weight:
     [C, heads * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the
@@ -94,15 +94,16 @@ def temporal_attention(
         qkv = F.linear(y, qkv_weight.to(y.dtype))
         o = _core(qkv, heads, angles, bias, focus_present)
         return x + F.linear(o, out_weight.to(y.dtype))
+    x = cast(x)
     b, t, h, w, c = x.shape
-    y = F.layer_norm(x, (c,), norm_weight, None, EPS)
-    y = rearrange(y, "b t h w c -> t (b h w) c")
+    y = rearrange(layer_norm(x, norm_weight, None), "b t h w c -> t (b h w) c")
     if frames is not None:
-        y = y + frames[:, None]
+        y = y + frames[:, None].to(y.dtype)
     wq, wk, wv = qkv_weight.chunk(3)
+    wv, out_weight = wv.to(y.dtype), out_weight.to(y.dtype)
     # rotation and scale go into a weight a frame: it is small, q and k are 2 heads D / C times x
-    q = split_bmm(y, _frame_weights(wq * (wq.shape[0] // heads) ** -0.5, angles, heads, frames=t))
-    k = split_bmm(y, _frame_weights(wk, angles, heads, frames=t))
+    wq = wq * (wq.shape[0] // heads) ** -0.5
+    q, k = (split_bmm(y, _frame_weights(w, angles, heads, frames=t).to(y.dtype)) for w in (wq, wk))
     q = rearrange(q, "t p (a d) -> (p a) t d", a=heads)
     k = rearrange(k, "t p (a d) -> (p a) t d", a=heads)
     scores = rearrange(_Scores.apply(q, k), "(b n a) i j -> b n a i j", b=b, a=heads)

@@ -44,8 +44,10 @@ def test_an_update_is_timed():
     ("changes", "message"),
     [
         ({"frames": 65}, "frames must be 1..64, got 65"),
-        ({"size": 9}, "size must be a multiple of 2, got 9"),
-        ({"dim": 0}, "at least 1"),
+        ({"size": 9}, "size must be a multiple of 2 for 2 levels, got 9"),
+        ({"dim": 0}, "dim must be at least 1, got 0"),
+        ({"mults": (0, 1)}, "mults must be at least 1, got 0"),
+        ({"size": -2}, "size must be at least 1, got -2"),
     ],
 )
 def test_bad_shapes_are_refused_before_anything_is_timed(changes, message):
@@ -88,3 +90,4 @@ def test_the_command_says_what_it_cannot(capsys):
         assert "no GPU here: fused kernels do not run, plain PyTorch is timed alone" in told
     assert "temporal_attention" in told
     assert cli.main([*words, "--frames", "70"]) == 2
+    assert cli.main([*words, "--plot", "nowhere/times.png"]) == 2

@@ -5,7 +5,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from fastvd.diffusion.sampling import Progress
 from fastvd.errors import CheckpointError
 from fastvd.models import VideoUNet, VideoUNetConfig
 from fastvd.models.denoiser import Denoiser
-from fastvd.models.device import Precision, move, pick_device
+from fastvd.models.device import Precision, check_precision, move, pick_device
 
 StageProgress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)`` after each network call, stage by stage."""
@@ -62,9 +62,7 @@ class TwoStage:
     ) -> None:
         if not isinstance(base_process, Process):
             raise ValueError(f"the base must be of kind gaussian, got {base_process.config.kind}")
-        if precision not in get_args(Precision):
-            known = ", ".join(get_args(Precision))
-            raise ValueError(f"precision must be one of {known}, got {precision!r}")
+        check_precision(precision)
         if (interpolator_network is None) != (interpolator_process is None):
             raise ValueError("an interpolator needs both a network and a process")
         self.base_network, self.base_process = base_network, base_process

@@ -140,3 +140,52 @@ def test_wrong_sizes_are_named():
         kernels.temporal_attention(x, norm, qkv, out, heads=3)
     with pytest.raises(ValueError, match=r"3 \* 3 heads must divide the rows, got 24"):
         kernels.linear_attention(x, norm, qkv, out=(out, norm), heads=3)
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("clip", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_mixed_dtypes_keep_the_clips(clip, weights):
+    """As on a GPU, and of use in a network whose weights are float32."""
+
+    def random(*shape):
+        return (torch.randn(shape) * shape[-1] ** -0.5).to(weights)
+
+    x, gain, film = torch.randn(2, 2, 3, 3, 16).to(clip), random(16), (random(2, 16),) * 2
+    qkv, out = random(48, 16), random(16, 16)
+    with kernels.eager():
+        outputs = [
+            kernels.rms_norm_act(x, gain, film, residual=x),
+            kernels.layer_norm_act(x, (gain, gain), film),
+            kernels.group_norm_act(x, (gain, gain), film, groups=4),
+            kernels.linear_attention(x, gain, qkv, out=(out, gain), heads=1),
+            kernels.temporal_attention(x, gain, qkv, out, heads=1, angles=torch.ones(2, 4)),
+        ]
+    assert {y.dtype for y in outputs} == {clip}
+    assert all(y.isfinite().all() for y in outputs)
+
+
+def test_rows_of_float16_may_be_zero_or_long():
+    rows = torch.tensor([[0.0] * 16, [30000.0] * 16], dtype=torch.float16)
+    with kernels.eager():
+        y = kernels.rms_norm_act(rows, torch.ones(16, dtype=torch.float16), act=False)
+    assert y.tolist() == [[0.0] * 16, [1.0] * 16]
+
+
+def test_sums_over_rows_of_bfloat16_are_exact_enough():
+    x, dy = torch.randn(2, 4, 32, 32, 32).bfloat16(), torch.randn(2, 4, 32, 32, 32).bfloat16()
+    gains = []
+    for dtype in (torch.bfloat16, torch.float64):
+        gain = torch.ones(32, dtype=dtype, requires_grad=True)
+        with kernels.eager():
+            kernels.layer_norm_act(x.to(dtype), (gain, None)).backward(dy.to(dtype))
+        gains.append(gain.grad.double())
+    assert (gains[0] - gains[1]).abs().max() <= 1e-2 * gains[1].abs().max()
+
+
+def test_a_second_derivative_raises():
+    x = torch.randn(1, 1, 2, 2, 8, requires_grad=True)
+    with kernels.eager():
+        y = kernels.rms_norm_act(x, torch.ones(8))
+    (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        dx.square().sum().backward()

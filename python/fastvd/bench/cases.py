@@ -122,11 +122,14 @@ def cases(config: BenchConfig, device: torch.device) -> Iterator[Case]:
     """Every kernel at every level, then on a GPU the whole network."""
     if not 1 <= config.frames <= kernels.MAX_FRAMES:
         raise ValueError(f"frames must be 1..{kernels.MAX_FRAMES}, got {config.frames}")
+    least = {"dim": config.dim, "batch": config.batch, "mults": min(config.mults, default=0)}
+    for name, value in (least | {"size": config.size}).items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     divisor = 1 << (len(config.mults) - 1)
-    if config.size < 1 or config.size % divisor:
-        raise ValueError(f"size must be a multiple of {divisor}, got {config.size}")
-    if min(config.dim, config.batch, *config.mults) < 1:
-        raise ValueError("dim, batch and mults must be at least 1")
+    if config.size % divisor:
+        told = f"{divisor} for {len(config.mults)} levels"
+        raise ValueError(f"size must be a multiple of {told}, got {config.size}")
     for level, mult in enumerate(config.mults):
         side = config.size >> level
         shape = (config.batch, config.frames, side, side, config.dim * mult)

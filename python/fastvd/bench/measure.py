@@ -44,7 +44,9 @@ class Row(NamedTuple):
 
 def measure(case: Case, *, rates: float, compiled: bool) -> Iterator[Row]:
     """Times of every provider and mode; ``rates``: bytes a second of a copy on this device."""
-    assert_agreement(case)
+    if case.tensors[0].is_cuda:
+        # on a CPU there is nothing fused, and of what is plain either form may err
+        assert_agreement(case)
     for provider, calls in providers(case, compiled=compiled).items():
         for mode in MODES:
             # the faster one of those that plain PyTorch has

@@ -56,4 +56,5 @@ def plot(rows: list[Row], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("ms, forward and backward, or a step")
     figure.legend(loc="outside upper center", ncols=len(names))
+    axes.xaxis.set_minor_formatter("")
     figure.savefig(path, dpi=120)

@@ -21,10 +21,22 @@ def add_commands(command: Command) -> None:
         told, default = f"{text} (default: %(default)s)", getattr(BenchConfig, name)
         sub.add_argument(f"--{name}", type=int, default=default, help=told)
     mults, dtypes = list(BenchConfig.mults), ["float32", "float16", "bfloat16"]
-    sub.add_argument("--mults", type=int, nargs="+", default=mults, help="of each level")
-    sub.add_argument("--dtype", choices=dtypes, default=BenchConfig.dtype, help="of clips")
-    sub.add_argument("--eager_only", action="store_true", help="leave torch.compile out")
-    sub.add_argument("--plot", metavar="PNG", help="a picture of the times")
+    sub.add_argument(
+        "--mults",
+        type=int,
+        nargs="+",
+        default=mults,
+        help="widths of the levels in multiples of dim (default: 1 2 4 8)",
+    )
+    sub.add_argument(
+        "--dtype", choices=dtypes, default=BenchConfig.dtype, help="of clips (default: bfloat16)"
+    )
+    sub.add_argument(
+        "--eager_only",
+        action="store_true",
+        help="without torch.compile, whose code takes minutes to make",
+    )
+    sub.add_argument("--plot", metavar="PNG", help="a picture of the times, none by default")
 
 
 def _bench(args: argparse.Namespace) -> int:
@@ -43,6 +55,8 @@ def _bench(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         compiled=not args.eager_only,
     )
+    if args.plot and not Path(args.plot).parent.is_dir():
+        raise ValueError(f"{args.plot}: there is no folder {Path(args.plot).parent}")
     if not torch.cuda.is_available():
         print("There is no GPU here: fused kernels do not run, plain PyTorch is timed alone.")
     rows = list(bench(config))

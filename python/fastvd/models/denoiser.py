@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fastvd.models.device import Precision, autocast
+from fastvd.models.device import Precision, autocast, check_precision
 from fastvd.models.unet import VideoUNet
 
 WARM_UPS = 2
@@ -32,8 +32,9 @@ class _Graph(NamedTuple):
 class Denoiser:
     """Calls ``network(x, t, cond=...)`` without gradients, for as long as its weights stay.
 
-    ``sample`` takes it in place of the network, which lies on ``device``. On a GPU, passes of a
-    VideoUNet are replayed; another network might look at numbers on the way, which a graph cannot.
+    ``sample`` takes it in place of the network, which lies on ``device``. precision: of the
+    network's products, and of what it answers. On a GPU, passes of a VideoUNet are replayed;
+    another network might look at numbers on the way, which a graph cannot.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Denoiser:
         precision: Precision = "float32",
         device: torch.device | str,
     ) -> None:
+        check_precision(precision)
         device = torch.device(device)
         self._network = network
         self._is_replayed = False

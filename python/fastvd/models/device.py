@@ -1,11 +1,18 @@
 """Where a network runs, and how precisely; its weights stay float32."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def check_precision(precision: str) -> None:
+    """Raise ValueError for one that there is not."""
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise ValueError(f"precision must be one of {known}, got {precision!r}")
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:
