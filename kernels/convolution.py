@@ -15,11 +15,10 @@ def conv_frames(
 ) -> Tensor:
     """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2."""
     if weight.ndim != 4 or x.ndim != 5 or x.shape[-1] != weight.shape[1]:
-        wanted, got = (
-            "x [B, T, H, W, C] and weight [O, C, k, k]",
-            (list(x.shape), list(weight.shape)),
+        wanted = "x [B, T, H, W, C] and weight [O, C, k, k]"
+        raise ValueError(
+            f"conv_frames takes {wanted}, got {list(x.shape)} and {list(weight.shape)}"
         )
-        raise ValueError(f"conv_frames takes {wanted}, got {got[0]} and {got[1]}")
     padding = weight.shape[-1] // 2 if padding is None else padding
     y = F.conv2d(_frames(x), weight, bias, stride, padding)
     return _clips(y, x)
