@@ -86,6 +86,7 @@ def tiles_of(sizes: Sizes, dtype: torch.dtype) -> Kernels:
     context = Tiles(64, 128, 8) if narrow else Tiles(64, two, 4)
     apply = Tiles(64, two, 4)
     if arch() < 90:
+        context = context if narrow else Tiles(32, two, 4)
         return Kernels(context, apply, query=Tiles(64, d, 4), key=small, input=small)
     return Kernels(
         context,
@@ -163,6 +164,7 @@ def _find_context(x: Tensor, weights: Weights, sizes: Sizes, tiles: Tiles) -> Co
         *(part_cols, part_mixed, wv, wo, *found[1:], frames, parts, d**-0.5),
         **sizes.square,
         HEADS=heads,
+        registers=MOST_REGISTERS if x.dtype == torch.float32 else None,
     )
     return found
 
