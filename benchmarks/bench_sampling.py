@@ -12,7 +12,7 @@ import session
 import torch
 from networks import GRAPH, PROVIDERS, SIZES, SMALL, Call
 
-from fastvd.bench.cases import network_case
+from fastvd.bench.cases import assert_predictions_agree, network_case
 from fastvd.bench.config import BenchConfig
 
 
@@ -26,7 +26,7 @@ def prediction(provider: str, size: BenchConfig, device: torch.device) -> Call:
 @torch.no_grad()
 def test_providers_agree() -> None:
     formula, eager = (prediction(name, SMALL, torch.device("cpu"))() for name in PROVIDERS[:2])
-    networks.assert_agreement("eager", eager, formula)
+    assert_predictions_agree("eager", eager, formula)
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def main() -> int:
             networks.shape_of(size),
             chosen,
             make=lambda provider, size=size: prediction(provider, size, torch.device("cuda")),
-            agree=networks.assert_agreement,
+            agree=assert_predictions_agree,
         )
     return int(bool(wrong))
 

@@ -77,13 +77,6 @@ def graphed_with_gradients(call: Call, case: NetworkCase) -> Call:
     return lambda: replayed(x)
 
 
-def assert_agreement(provider: str, got: Tensor, wanted: Tensor) -> None:
-    """Raise AssertionError where predictions of two providers differ by more than bfloat16 may."""
-    apart = float((got - wanted).float().square().mean().sqrt())
-    size = float(wanted.float().square().mean().sqrt())
-    assert apart <= 0.05 * size, f"{provider}: {apart:.2e} apart, {size:.2e} large"
-
-
 class Figures(NamedTuple):
     """What is kept of a provider."""
 

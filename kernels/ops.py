@@ -30,7 +30,7 @@ class Op:
         """Give the op a gradient, as ``torch.library.register_autograd`` does."""
         self.custom.register_autograd(backward, setup_context=setup_context)
 
-        # torch's own setup_context takes 40 us to bind arguments
+        # not setup_context as torch has it: that binds arguments by name at every call
         def forward(ctx: Any, *args: Any) -> Any:
             output = self._function(*args)
             setup_context(ctx, args, output)

@@ -213,8 +213,7 @@ def assert_agreement(case: Case, **how: Implementation) -> None:
     """
     got, wanted = case.call(**how), case.formula()
     if isinstance(case, NetworkCase):
-        apart, size = (float(t.detach().float().norm()) for t in (got - wanted, wanted))
-        assert apart <= NETWORK_TOLERANCE * size, f"network: {apart:.2e} apart of {size:.2e}"
+        assert_predictions_agree("network", got, wanted)
         return
     probe = torch.randn_like(wanted)
     pairs = [(got, wanted)]
@@ -225,3 +224,9 @@ def assert_agreement(case: Case, **how: Implementation) -> None:
         largest, apart = float(b.abs().max()), float((a - b).abs().max())
         allowed = TOLERANCE[case.dtype] * largest
         assert apart <= allowed, f"{case.op} {case.shape}: {apart:.2e} apart, {allowed:.2e} allowed"
+
+
+def assert_predictions_agree(name: str, got: Tensor, wanted: Tensor) -> None:
+    """Raise AssertionError where two predictions differ by more than bfloat16 may."""
+    apart, size = (float(t.detach().float().norm()) for t in (got - wanted, wanted))
+    assert apart <= NETWORK_TOLERANCE * size, f"{name}: {apart:.2e} apart of {size:.2e}"
