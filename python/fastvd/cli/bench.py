@@ -26,10 +26,10 @@ def add_commands(command: Command) -> None:
         type=int,
         nargs="+",
         default=mults,
-        help="widths of the levels in multiples of dim (default: 1 2 4 8)",
+        help="widths of the levels in multiples of dim (default: %(default)s)",
     )
     sub.add_argument(
-        "--dtype", choices=dtypes, default=BenchConfig.dtype, help="of clips (default: bfloat16)"
+        "--dtype", choices=dtypes, default=BenchConfig.dtype, help="of clips (default: %(default)s)"
     )
     sub.add_argument(
         "--eager_only",
