@@ -10,11 +10,14 @@ bytes of shared memory, bytes of spills and matrix instructions of one kernel.
 
 import argparse
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +37,8 @@ HOPPER = 90
 PROCESSORS = 132
 """Of an H100: numbers that are 1 are compiled in, and there are none of one program."""
 TABLES = Path(__file__).parent / "results"
-MATRIX_OPS = r"\b(HGMMA|HMMA|UTC[A-Z]*MMA)\b"
+MATRIX_OPS = re.compile(r"\b(HGMMA|HMMA|UTC[A-Z]*MMA)\b")
+INSTRUCTION_BYTES = 16
 
 
 class Row(NamedTuple):
@@ -110,19 +114,49 @@ def compiled_rows(cases: list[str], archs: list[int]) -> Iterator[Row]:
         stub.arch = arch
         # networks launch the same everywhere, and take minutes
         whole = NETWORKS if arch == HOPPER else {}
+        found: list[tuple[str, Any, bytes]] = []
         for case in cases or [*CASES, *whole]:
             stub.compiled.clear()
             (CASES | BARE | NETWORKS)[case]()
-            for metadata, binary in stub.compiled:
-                usage = inspect("cuobjdump", "--dump-resource-usage", binary)
-                registers, stack, local = (
-                    int(re.search(rf"{key}:(\d+)", usage)[1]) for key in ("REG", "STACK", "LOCAL")
-                )
-                sass = inspect("nvdisasm", "-c", binary)
-                yield Row(
-                    *(case, metadata.name, arch, metadata.num_warps, registers),
-                    *(metadata.shared, stack + local, len(re.findall(MATRIX_OPS, sass))),
-                )
+            found += [(case, *compiled) for compiled in stub.compiled]
+        counts = matrix_ops([binary for _, _, binary in found], arch)
+        for (case, metadata, binary), count in zip(found, counts, strict=True):
+            usage = inspect("cuobjdump", binary, "--dump-resource-usage")
+            registers, stack, local = (
+                int(re.search(rf"{key}:(\d+)", usage)[1]) for key in ("REG", "STACK", "LOCAL")
+            )
+            yield Row(
+                *(case, metadata.name, arch, metadata.num_warps, registers),
+                *(metadata.shared, stack + local, count),
+            )
+
+
+def matrix_ops(binaries: list[bytes], arch: int) -> list[int]:
+    """Matrix instructions of each binary, disassembled as one: the tool takes long to start."""
+    codes = [instructions(binary) for binary in binaries]
+    ends = list(accumulate(map(len, codes)))
+    name = f"SM{arch}a" if arch >= HOPPER else f"SM{arch}"
+    listing = inspect("nvdisasm", b"".join(codes), "--binary", name)
+    lines = re.findall(r"^\s*/\*([0-9a-f]+)\*/(.*)", listing, re.MULTILINE)
+    if len(lines) * INSTRUCTION_BYTES != sum(map(len, codes)):
+        raise RuntimeError(f"nvdisasm lists {len(lines)} instructions of {sum(map(len, codes))} B")
+    counts = [0] * len(codes)
+    for at, line in lines:
+        counts[bisect_right(ends, int(at, 16))] += MATRIX_OPS.search(line) is not None
+    return counts
+
+
+def instructions(binary: bytes) -> bytes:
+    """The code of an ELF file: its sections ``.text.*``."""
+    (table,) = struct.unpack_from("<Q", binary, 40)
+    size, count, names = struct.unpack_from("<HHH", binary, 58)
+    # offset of the name, type, flags, address, offset and length of the section
+    sections = [struct.unpack_from("<IIQQQQ", binary, table + i * size) for i in range(count)]
+    code = b""
+    for name, _, _, _, start, length in sections:
+        if binary.startswith(b".text.", sections[names][4] + name):
+            code += binary[start : start + length]
+    return code
 
 
 def without_products() -> torch.library.Library:
@@ -138,12 +172,12 @@ def _empty(op: Any, *args: Any) -> Any:
     return tree_map_only(torch.Tensor, lambda y: torch.empty_like(y, device="cpu"), op(*metas))
 
 
-def inspect(tool: str, option: str, binary: bytes) -> str:
+def inspect(tool: str, binary: bytes, *options: str) -> str:
     """What one of NVIDIA's tools prints about a binary."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary)
         file.flush()
-        command = [str(TOOLS / tool), option, file.name]
+        command = [str(TOOLS / tool), *options, file.name]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
