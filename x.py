@@ -149,7 +149,8 @@ def run_tests(has_rust: bool, pytest_args: list[str]) -> int:
         codes.append(counted(["cargo", "test", "--workspace", "--quiet"], counts))
     # one thread a process: the processes already take the cores
     threads = {"OMP_NUM_THREADS": "1"}
-    workers = ["-n", str(min(os.cpu_count() or 1, 8))] if not pytest_args else []
+    workers = ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "worksteal"]
+    workers = [] if pytest_args else workers
     command = [str(PYTHON), "-m", "pytest", "-q", *workers, *pytest_args]
     codes.append(counted(command, counts, threads))
     failed = counts["failed"] or int(any(codes))

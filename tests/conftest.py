@@ -39,6 +39,16 @@ def pytest_configure() -> None:
         native.core.set_table_folder(None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that may take long first: at the end the other processes would wait for them."""
+
+    def limit(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("timeout")
+        return float(mark.args[0]) if mark else 0.0
+
+    items.sort(key=limit, reverse=True)
+
+
 @pytest.fixture(autouse=True)
 def seeds() -> None:
     """Every test starts from the same random numbers, whatever ran before it."""
