@@ -219,12 +219,12 @@ def test_mixing_weight_is_checked(weight):
 
 def test_mixing_clips_of_two_shapes_is_refused():
     network, _ = answering(0.0)
-    with pytest.raises(ValueError, match=r"shape: \(2, 1, 2, 3, 4\), \(2, 1, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"shape: \(2, 1, 2, 3, 4\), \(2, 1, 2, 3, 5\)"):
         mix(
             network,
             Process(CONFIG),
             torch.zeros(SHAPE),
-            torch.zeros(SHAPE[:-1]),
+            torch.zeros(*SHAPE[:-1], 5),
             weight=0.5,
             t=5,
             generator=generator(),
