@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import yaml
 
-from fastvd.arguments import check_kind, check_numbers, check_whole, shown
+from fastvd.arguments import check_kind, check_numbers, check_whole, local_path, shown
 
 FORMAT = 1
 """Version of the run's YAML; a file with a higher one was written by a newer fastvd."""
@@ -69,7 +69,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     Raises ValueError when it is not YAML with keys, or was written by a newer fastvd.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(local_path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
@@ -93,7 +93,7 @@ def load_config(path: Path | str, cls: type[T]) -> T:
 
 def save_config(path: Path | str, config: object) -> None:
     """Write a config as commented YAML that ``load_config`` reads back equal."""
-    Path(path).write_text(to_yaml(config), encoding="utf-8")
+    local_path(path).write_text(to_yaml(config), encoding="utf-8")
 
 
 def to_yaml(config: object) -> str:

@@ -201,6 +201,13 @@ def test_ends_must_be_single_frames():
         ColdProcess(CONFIG).restore(network, two, two, generator=generator())
 
 
+def test_known_frames_are_floating():
+    network, _ = middle_network(torch.zeros(1))
+    first, last = ends()
+    with pytest.raises(ValueError, match=r"last must be floating, -1\.\.1, got torch.uint8"):
+        ColdProcess(CONFIG).restore(network, first, last.byte(), generator=generator())
+
+
 def test_more_steps_than_timesteps_are_refused():
     network, _ = middle_network(torch.zeros(1))
     with pytest.raises(ValueError, match=r"steps must be 1\.\.1000, got 2000"):
