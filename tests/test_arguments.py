@@ -90,6 +90,68 @@ def test_other_functions_name_the_argument(counting_video: Path, tmp_path: Path)
     assert not out.exists()
 
 
+def test_networks_and_processes_name_the_argument(tmp_path: Path) -> None:
+    preset = fastvd.presets.tiny()
+    process, clips = fastvd.Process(preset.process), preset.clips
+    pipeline = fastvd.TwoStage(abs, process, clips=clips)
+    pretrained = fastvd.TwoStage.from_pretrained
+    calls: dict[str, Any] = {
+        "config must be a VideoUNetConfig, got TrainConfig: it has one, .network": lambda: (
+            fastvd.VideoUNet(preset)
+        ),
+        "config must be a ProcessConfig, got TrainConfig: it has one, .process": lambda: (
+            fastvd.Process(preset)
+        ),
+        "config must be a ColdConfig, got ProcessConfig": lambda: fastvd.ColdProcess(
+            preset.process
+        ),
+        "base_network must be callable, got None": lambda: fastvd.TwoStage(
+            None, process, clips=clips
+        ),
+        "base_process must be a Process, got ProcessConfig": lambda: fastvd.TwoStage(
+            abs, preset.process, clips=clips
+        ),
+        "interpolator_process must be a ColdProcess, got 5": lambda: fastvd.TwoStage(
+            abs, process, clips=clips, interpolator_network=abs, interpolator_process=5
+        ),
+        "clips must be a ClipConfig, got TrainConfig: it has one, .clips": lambda: fastvd.TwoStage(
+            abs, process, clips=preset
+        ),
+        "base must be a str or a Path, got 5": lambda: pretrained(5),
+        "num_clips must be a whole number, got 2.5": lambda: pipeline(num_clips=2.5),
+        "batch_size must be a whole number, got '2'": lambda: pipeline(batch_size="2"),
+        "doublings must be a whole number, got 1.5": lambda: pipeline(doublings=1.5),
+        "generator must be a torch.Generator, got 0": lambda: pipeline(generator=0),
+        "seeds must be whole numbers, got [1.5]": lambda: pipeline(seeds=[1.5]),
+        "cond must be a torch.Tensor, got [[1]]": lambda: pipeline(cond=[[1]]),
+        "network must be a VideoUNetConfig, got TrainConfig: it": lambda: fastvd.TrainConfig(
+            clips=clips, network=preset, process=preset.process
+        ),
+        "process must be ProcessConfig or ColdConfig, got None": lambda: fastvd.TrainConfig(
+            clips=clips, network=preset.network, process=None
+        ),
+        "run_dir must be a str or a Path, got 5": lambda: fastvd.Trainer(
+            preset, videos=tmp_path, run_dir=5
+        ),
+        "videos must be a path or a list of them, got 5": lambda: fastvd.Trainer(
+            preset, videos=5, run_dir=tmp_path
+        ),
+        "path must be a str or a Path, got None": lambda: fastvd.load_config(
+            None, fastvd.TrainConfig
+        ),
+        "name must be a str, got None": lambda: fastvd.presets.get(None),
+        "state_dict must be a Mapping, got 'x.pt'": lambda: fastvd.models.from_lucidrains("x.pt"),
+        "config must be a config, got None": lambda: fastvd.save_config(tmp_path / "c", None),
+        "cls must be the class of a config, got <class 'dict'>": lambda: fastvd.load_config(
+            tmp_path / "c", dict
+        ),
+    }
+    for text, call in calls.items():
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value).startswith(text)
+
+
 def test_misspelt_names_are_told() -> None:
     code = "import fastvd; fastvd.ClipDatset"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

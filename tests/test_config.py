@@ -4,6 +4,7 @@ import pydoc
 import re
 from typing import Literal
 
+import numpy as np
 import pytest
 import yaml
 
@@ -119,6 +120,43 @@ def test_override_reaches_into_sections():
     assert config.from_dict(Picture, data).shape == Circle(radius=3.0)
     with pytest.raises(ValueError, match="fps is 5, not a section"):
         config.override({"fps": 5}, "fps.x", 1)
+
+
+FIELDS = {
+    "text for a number": (fastvd.VideoUNetConfig, {"dim": "64"}, "dim must be a whole number"),
+    "share of a number": (fastvd.VideoUNetConfig, {"dim": 64.0}, "dim must be a whole number"),
+    "none": (fastvd.ProcessConfig, {"eta": None}, "eta must be a number, got None"),
+    "flag": (fastvd.ColdConfig, {"clip_sample": "no"}, "clip_sample must be True or False, got"),
+    "number for many": (fastvd.VideoUNetConfig, {"mults": 2}, "mults must be a tuple, got 2"),
+    "item": (fastvd.VideoUNetConfig, {"mults": (1, "2")}, "each of mults must be a whole number"),
+    "value": (fastvd.OptimConfig, {"lr_factors": {"a": "b"}}, r"lr_factors\['a'\] must be a num"),
+    "part": (fastvd.ProcessConfig, {"scheduler_options": [1]}, "scheduler_options must be a Map"),
+    "option": (fastvd.ProcessConfig, {"scheduler_options": {"a": []}}, "must be bool or int or"),
+}
+
+
+@pytest.mark.parametrize(("cls", "fields", "message"), FIELDS.values(), ids=FIELDS)
+def test_a_field_of_another_kind_is_named(cls, fields, message):
+    with pytest.raises(TypeError, match=message):
+        cls(**fields)
+
+
+def test_a_field_that_is_no_number_and_a_choice_that_there_is_not_are_named():
+    for cls, fields, message in (
+        (fastvd.OptimConfig, {"lr": float("nan")}, "lr must be a number, got nan"),
+        (fastvd.OptimConfig, {"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
+        (fastvd.OptimConfig, {"betas": (0.9,)}, r"betas must be 2 values, got \(0.9,\)"),
+        (fastvd.ProcessConfig, {"kind": "cold"}, "kind must be one of gaussian, got 'cold'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cls(**fields)
+
+
+def test_numbers_of_numpy_are_numbers():
+    two = np.int64(2)
+    network = fastvd.VideoUNetConfig(dim=16 * two, heads=two, tanh=np.bool_(True))
+    assert network.widths()[0] == 32
+    assert fastvd.OptimConfig(lr=np.float32(0.5)).lr == 0.5
 
 
 CONFIGS = [

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import math
 import textwrap
 import types
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
+
+from fastvd.arguments import check_kind, check_numbers, check_whole, local_path, shown
 
 FORMAT = 1
 """Version of the run's YAML; a file with a higher one was written by a newer fastvd."""
@@ -66,7 +69,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     Raises ValueError when it is not YAML with keys, or was written by a newer fastvd.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(local_path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
@@ -79,6 +82,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 def load_config(path: Path | str, cls: type[T]) -> T:
     """Read a config of class ``cls`` from a YAML file; errors name the file and the key."""
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise TypeError(f"cls must be the class of a config, got {shown(cls)}")
     data = read_yaml(path)
     try:
         return from_dict(cls, data)
@@ -88,11 +93,13 @@ def load_config(path: Path | str, cls: type[T]) -> T:
 
 def save_config(path: Path | str, config: object) -> None:
     """Write a config as commented YAML that ``load_config`` reads back equal."""
-    Path(path).write_text(to_yaml(config), encoding="utf-8")
+    local_path(path).write_text(to_yaml(config), encoding="utf-8")
 
 
 def to_yaml(config: object) -> str:
     """Return a config as YAML, each key with its help as a comment."""
+    if isinstance(config, type) or not dataclasses.is_dataclass(config):
+        raise TypeError(f"config must be a config, got {shown(config)}")
     return f"format: {FORMAT}\n" + "\n".join(_yaml_lines(config, "")) + "\n"
 
 
@@ -108,6 +115,61 @@ def help_texts(cls: Any) -> dict[str, str]:
             name = cast(ast.Name, cast(ast.AnnAssign, field).target).id
             texts[name] = " ".join(str(doc.value.value).split())
     return texts
+
+
+def check_fields(config: object) -> None:
+    """Raise for a field of another kind than its annotation: TypeError, or ValueError for one that
+    is none of its choices or no number at all; a config's ``__post_init__`` begins with it.
+    """
+    for name, hint in _hints(cast(Any, type(config))).items():
+        _check_field(hint, getattr(config, name), name)
+
+
+_hints = functools.cache(get_type_hints)
+
+
+def _check_field(hint: Any, value: Any, name: str) -> None:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        _check_union(args, value, name)
+    elif origin is Literal:
+        if value not in args:
+            choices = ", ".join(map(str, args))
+            raise ValueError(f"{name} must be one of {choices}, got {shown(value)}")
+    elif origin is tuple:
+        if not isinstance(value, tuple | list):
+            raise TypeError(f"{name} must be a tuple, got {shown(value)}")
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise ValueError(f"{name} must be {len(args)} values, got {shown(value)}")
+        for item in value:
+            _check_field(args[0], item, f"each of {name}")
+    elif origin is dict:
+        check_kind(Mapping, **{name: value})
+        for key, item in value.items():
+            _check_field(args[1], item, f"{name}[{key!r}]")
+    elif hint is int:
+        check_whole(**{name: value})
+    elif hint is float:
+        check_numbers(**{name: value})
+        if math.isnan(value):
+            raise ValueError(f"{name} must be a number, got {value}")
+    elif hint is bool:
+        # a truth that NumPy gives is one too
+        if value not in (True, False):
+            raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    else:
+        check_kind(hint, **{name: value})
+
+
+def _check_union(args: tuple[Any, ...], value: Any, name: str) -> None:
+    choices = [arg for arg in args if arg is not type(None)]
+    if len(choices) < len(args) and value is None:
+        return
+    if len(choices) == 1:
+        _check_field(choices[0], value, name)
+    elif not isinstance(value, tuple(choices)):
+        wanted = " or ".join(map(_hint_name, choices))
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
 
 
 def documented(cls: type[T]) -> type[T]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastvd import checkpoint, config
+from fastvd.arguments import check_callable, check_kind, check_whole, device_of, local_path
 from fastvd.data import ClipConfig, to_frames
 from fastvd.diffusion import (
     ColdConfig,
@@ -60,8 +61,11 @@ class TwoStage:
         device: torch.device | str = "cpu",
         precision: Precision = "float32",
     ) -> None:
-        if not isinstance(base_process, Process):
+        check_callable(base_network=base_network)
+        check_kind(ClipConfig, clips=clips)
+        if isinstance(base_process, ColdProcess):
             raise ValueError(f"the base must be of kind gaussian, got {base_process.config.kind}")
+        check_kind(Process, base_process=base_process)
         check_precision(precision)
         if (interpolator_network is None) != (interpolator_process is None):
             raise ValueError("an interpolator needs both a network and a process")
@@ -69,7 +73,7 @@ class TwoStage:
         self.interpolator_network = interpolator_network
         self.interpolator_process = _checked_interpolator(interpolator_process)
         self.clips = clips
-        self.device = torch.device(device)
+        self.device = device_of(device)
         self.precision: Precision = precision
 
     @classmethod
@@ -90,13 +94,13 @@ class TwoStage:
         checkpoint that fits it, ValueError where the runs are not a base and its interpolator.
         """
         device = pick_device(device)
-        first = _load(Path(base), ema=ema, device=device)
+        first = _load(local_path(base, name="base"), ema=ema, device=device)
         if precision is None:
             precision = first.precision if device.type == "cuda" else "float32"
         on: dict[str, Any] = {"device": device, "precision": precision}
         if interpolator is None:
             return cls(first.network, first.process, clips=first.clips, **on)
-        second = _load(Path(interpolator), ema=ema, device=device)
+        second = _load(local_path(interpolator, name="interpolator"), ema=ema, device=device)
         for name in ("size", "channels"):
             ours, theirs = getattr(first.clips, name), getattr(second.clips, name)
             if ours != theirs:
@@ -133,6 +137,9 @@ class TwoStage:
         ``cond`` has a row a clip. None is as the stages' configs say. ``batch_size``: key-frame
         clips at once.
         """
+        check_whole(num_clips=num_clips, batch_size=batch_size)
+        check_kind(torch.Generator, or_none=True, generator=generator)
+        check_kind(Tensor, or_none=True, cond=cond)
         own = _own_generators(num_clips, generator, seeds)
         doublings = self._checked_doublings(doublings)
         if batch_size < 1:
@@ -163,6 +170,7 @@ class TwoStage:
         return Denoiser(network, precision=self.precision, device=self.device)
 
     def _checked_doublings(self, doublings: int | None) -> int:
+        check_whole(doublings=doublings, or_none=True)
         if doublings is None:
             # each doubling halves the key frames' stride: 4 to 2 to 1, 6 to 3
             stride = self.clips.stride
@@ -288,14 +296,17 @@ def _own_generators(
         device = generator.device
         drawn = torch.randint(2**63 - 1, (num_clips,), generator=generator, device=device)
         seeds = drawn.tolist()
-    if len(seeds) != num_clips:
-        raise ValueError(f"seeds must be {num_clips}, one a clip, got {len(seeds)}")
-    return generators(seeds)
+    own = generators(seeds)
+    if len(own) != num_clips:
+        raise ValueError(f"seeds must be {num_clips}, one a clip, got {len(own)}")
+    return own
 
 
 def _checked_interpolator(process: Process | ColdProcess | None) -> ColdProcess | None:
     if process is None:
         return None
+    if not isinstance(process, Process):
+        check_kind(ColdProcess, interpolator_process=process)
     if isinstance(process, ColdProcess) and process.config.degradation == "interpolate":
         return process
     kind = getattr(process.config, "degradation", process.config.kind)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from fastvd import models
+from fastvd.arguments import check_kind
 from fastvd.config import nearest
 from fastvd.data import ClipConfig
 from fastvd.diffusion import ColdConfig, ProcessConfig
@@ -170,11 +171,16 @@ def names() -> list[str]:
 
 def get(name: str) -> TrainConfig:
     """Return the preset of this name; ValueError lists the names there are."""
-    if name not in _PRESETS:
-        raise ValueError(f"no preset {name}{nearest(name, names())}")
-    return _PRESETS[name]()
+    return _preset(name)()
 
 
 def summary(name: str) -> str:
     """Return what the preset of this name is, in a line."""
-    return str(_PRESETS[name].__doc__).splitlines()[0]
+    return str(_preset(name).__doc__).splitlines()[0]
+
+
+def _preset(name: str) -> Callable[[], TrainConfig]:
+    check_kind(str, name=name)
+    if name not in _PRESETS:
+        raise ValueError(f"no preset {name}{nearest(name, names())}")
+    return _PRESETS[name]

@@ -177,9 +177,9 @@ def test_classic_degradations_are_trained_on_whole_clips(kind):
     ("changes", "message"),
     [
         ({"sample_steps": 0}, "sample_steps must be at least 1, got 0"),
-        ({"degradation": "snow"}, "degradation must be interpolate, .*, got 'snow'"),
-        ({"loss": "l3"}, "loss must be l2, l1 or huber, got 'l3'"),
-        ({"loss_frames": "ends"}, "loss_frames must be middle or all, got 'ends'"),
+        ({"degradation": "snow"}, "degradation must be one of interpolate, .*, got 'snow'"),
+        ({"loss": "l3"}, "loss must be one of l2, l1, huber, got 'l3'"),
+        ({"loss_frames": "ends"}, "loss_frames must be one of middle, all, got 'ends'"),
         ({"num_timesteps": 1}, "num_timesteps must be at least 2, got 1"),
     ],
 )
@@ -199,6 +199,13 @@ def test_ends_must_be_single_frames():
     two = torch.zeros(1, 2, 2, 5, 6)
     with pytest.raises(ValueError, match=r"first and last must be \[B, C, 1, H, W\]"):
         ColdProcess(CONFIG).restore(network, two, two, generator=generator())
+
+
+def test_known_frames_are_floating():
+    network, _ = middle_network(torch.zeros(1))
+    first, last = ends()
+    with pytest.raises(ValueError, match=r"last must be floating, -1\.\.1, got torch.uint8"):
+        ColdProcess(CONFIG).restore(network, first, last.byte(), generator=generator())
 
 
 def test_more_steps_than_timesteps_are_refused():

@@ -139,9 +139,12 @@ def test_preview_has_the_shape_of_the_clip():
         ({"t_min": 5, "t_max": 4}, r"t_min\.\.t_max must lie in 0\.\.999, got 5\.\.4"),
         ({"t_max": 1000}, r"0\.\.999, got 0\.\.1000"),
         ({"t_min": -1}, r"got -1\.\.None"),
-        ({"prediction": "noise"}, "prediction must be epsilon, sample, v_prediction, got 'noise'"),
-        ({"loss": "l3"}, "loss must be l2, l1, huber, got 'l3'"),
-        ({"clip": "hard"}, "clip must be static, dynamic, none, got 'hard'"),
+        (
+            {"prediction": "noise"},
+            "prediction must be one of epsilon, sample, v_prediction, got 'noise'",
+        ),
+        ({"loss": "l3"}, "loss must be one of l2, l1, huber, got 'l3'"),
+        ({"clip": "hard"}, "clip must be one of static, dynamic, none, got 'hard'"),
         ({"min_snr_gamma": 0.0}, r"min_snr_gamma must be above 0 or null, got 0\.0"),
         ({"sample_steps": 0}, "sample_steps must be at least 1, got 0"),
         ({"eta": 1.5}, r"eta must be 0\.\.1, got 1\.5"),
@@ -170,3 +173,48 @@ def test_config_survives_yaml(tmp_path, wanted):
 def test_config_makes_its_process():
     assert isinstance(make_process(ProcessConfig()), Process)
     assert isinstance(make_process(ColdConfig()), ColdProcess)
+
+
+CLIP = torch.zeros(2, 1, 3, 4, 5)
+TIMES = torch.tensor([0, 999])
+BAD = {
+    "bytes": ({"clip": CLIP.byte()}, ValueError, "clip must be floating, .* got torch.uint8"),
+    "rank": (
+        {"clip": CLIP[0]},
+        ValueError,
+        r"clip must be \[B, C, T, H, W\], .* got \(1, 3, 4, 5\)",
+    ),
+    "empty": ({"clip": CLIP[:0]}, ValueError, r"none of them 0, got \(0, 1, 3, 4, 5\)"),
+    "array": ({"clip": CLIP.numpy()}, TypeError, "clip must be a torch.Tensor, got ndarray"),
+    "network": ({"network": None}, TypeError, "network must be callable, got None"),
+    # these would be spread, or counted from the end, in silence
+    "answer": (
+        {"network": lambda x, *_, **__: x[:1]},
+        ValueError,
+        r"must answer \(2, 1, 3, 4, 5\), got \(1, 1, 3, 4, 5\)",
+    ),
+    "noise": ({"noise": CLIP[:1]}, ValueError, r"noise must be \(2, .* got \(1, 1, 3, 4, 5\)"),
+    "one time": ({"t": TIMES[:1]}, ValueError, r"t must be int \[2\], got torch.int64 \[1\]"),
+    "float times": ({"t": TIMES.float()}, ValueError, r"t must be int \[2\], got torch.float32"),
+    "mask": ({"t": TIMES > 0}, ValueError, r"t must be int \[2\], got torch.bool"),
+    "below": ({"t": TIMES - 1}, ValueError, r"t must be 0\.\.999, got \[-1, 998\]"),
+    "above": ({"t": TIMES + 1}, ValueError, r"t must be 0\.\.999, got \[1, 1000\]"),
+}
+
+
+@pytest.mark.parametrize("cfg", [CONFIG, ColdConfig()], ids=["gaussian", "cold"])
+@pytest.mark.parametrize(("bad", "error", "message"), BAD.values(), ids=BAD)
+def test_what_does_not_fit_has_no_loss(cfg, bad, error, message):
+    given = {"network": zero, "clip": CLIP, "t": TIMES, "noise": CLIP} | bad
+    process = make_process(cfg)
+    with pytest.raises(error, match=message):
+        process.loss_at(**given)
+    if "clip" in bad or "network" in bad:
+        with pytest.raises(error, match=message):
+            process.loss(given["network"], given["clip"], generator=generator())
+
+
+@pytest.mark.parametrize("cfg", [CONFIG, ColdConfig()], ids=["gaussian", "cold"])
+def test_training_noise_takes_a_generator(cfg):
+    with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got 0"):
+        make_process(cfg).loss(zero, CLIP, generator=0)

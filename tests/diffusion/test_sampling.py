@@ -219,13 +219,51 @@ def test_mixing_weight_is_checked(weight):
 
 def test_mixing_clips_of_two_shapes_is_refused():
     network, _ = answering(0.0)
-    with pytest.raises(ValueError, match=r"shape: \(2, 1, 2, 3, 4\), \(2, 1, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"shape: \(2, 1, 2, 3, 4\), \(2, 1, 2, 3, 5\)"):
         mix(
             network,
             Process(CONFIG),
             torch.zeros(SHAPE),
-            torch.zeros(SHAPE[:-1]),
+            torch.zeros(*SHAPE[:-1], 5),
             weight=0.5,
             t=5,
             generator=generator(),
         )
+
+
+BAD = {
+    "no network": ({"network": None}, TypeError, "network must be callable, got None"),
+    "no process": ({"process": CONFIG}, TypeError, "process must be a Process, got ProcessConfig"),
+    "generator": ({"generator": None}, TypeError, "generator must be a torch.Generator, or a list"),
+    "seeds": ({"generator": [0, 1]}, TypeError, r"generator must be .* got \[0, 1\]"),
+    "one of two": ({"generator": generators([0])}, ValueError, "1 generators for a batch of 2"),
+    "half a step": ({"steps": 2.5}, TypeError, "steps must be a whole number, got 2.5"),
+    "no step": ({"steps": 0}, ValueError, r"steps must be 1\.\.1000, got 0"),
+    "rank": ({"shape": SHAPE[1:]}, ValueError, r"shape must be five .* got \(1, 2, 3, 4\)"),
+    "empty": ({"shape": (0, *SHAPE[1:])}, ValueError, "shape must be five whole .* 1 or more each"),
+    "sizes": ({"shape": (2, 1, 2, 3, 4.0)}, TypeError, "shape must be five whole numbers"),
+    "bytes": ({"start": torch.zeros(SHAPE).byte()}, ValueError, "start must be floating, .*uint8"),
+    "half a time": ({"t_start": 2.5}, TypeError, "t must be a whole number, got 2.5"),
+    "device": ({"device": "gpu"}, ValueError, "device must be cpu, cuda, .* got 'gpu'"),
+    "eta": ({"eta": "1"}, TypeError, "eta must be a number, got '1'"),
+    "options": ({"scheduler_options": [1]}, TypeError, "scheduler_options must be a Mapping"),
+    "scheduler": ({"scheduler": 5}, TypeError, "scheduler must be a str, got 5"),
+    "tuple": (
+        {"network": lambda *given, **_: given},
+        TypeError,
+        "what the network answers must be a torch.Tensor, got",
+    ),
+    # it would be spread over all channels and frames
+    "answer": (
+        {"network": lambda x, *_, **__: x[:, :, :1]},
+        ValueError,
+        r"must answer \(2, 1, 2, 3, 4\), got \(2, 1, 1, 3, 4\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), BAD.values(), ids=BAD)
+def test_bad_arguments_are_named(bad, error, message):
+    given = {"network": answering(0.0)[0], "process": Process(CONFIG), "shape": SHAPE}
+    with pytest.raises(error, match=message):
+        sample(**{**given, "generator": generator(), "steps": 2, **bad})

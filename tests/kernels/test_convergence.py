@@ -31,7 +31,8 @@ class Denoiser(nn.Module):
         self.head = make_head(CONFIG)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        context = Context(F.silu(self.time(t, cond=None, drop_cond=None)), self.bias(FRAMES))
+        emb = F.silu(self.time(t, dtype=x.dtype, cond=None, drop_cond=None))
+        context = Context(emb, self.bias(FRAMES))
         x = self.stem(rearrange(x, "b c t h w -> b t h w c").contiguous(), context)
         return rearrange(self.head(self.stage(x, context), context), "b t h w c -> b c t h w")
 

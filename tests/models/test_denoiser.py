@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_leaves
 
 from fastvd.models import VideoUNet, VideoUNetConfig, denoiser, tiny, two_stage, vdm
 from fastvd.models.denoiser import WARM_UPS, Denoiser
+from fastvd.models.device import check_lies_on
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
@@ -50,6 +51,7 @@ def tapes(monkeypatch):
         return answer, tape.replay
 
     monkeypatch.setattr(denoiser, "capture", capture)
+    monkeypatch.setattr(denoiser, "check_lies_on", lambda *_: None)
     return made
 
 
@@ -133,6 +135,27 @@ def test_other_networks_run_as_they_are(tapes, device):
         assert torch.equal(denoise(x, t), x)
     assert len(set(calls)) == 5
     assert not tapes
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"network": None}, TypeError, "network must be callable, got None"),
+        ({"device": "gpu"}, ValueError, "device must be cpu, cuda, .* got 'gpu'"),
+        ({"device": None}, TypeError, "device must be a str or a torch.device, got None"),
+        ({"precision": "bf16"}, ValueError, "precision must be one of float32, .* got 'bf16'"),
+    ],
+)
+def test_bad_arguments_are_named(given, error, message):
+    with pytest.raises(error, match=message):
+        Denoiser(**{"network": network(), "device": CPU} | given)
+
+
+def test_a_network_that_lies_elsewhere_is_refused():
+    # a graph of a pass on the CPU would replay nothing
+    check_lies_on(network(), CPU)
+    with pytest.raises(ValueError, match="network lies on cpu, not on cuda: move it there"):
+        check_lies_on(network(), GPU)
 
 
 class Transfers(TorchDispatchMode):

@@ -1,8 +1,10 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
+from fastvd.kernels import dispatch
 from fastvd.models import VideoUNet, VideoUNetConfig
 
 SMALL = VideoUNetConfig(
@@ -155,17 +157,65 @@ def test_autocast_stays_close():
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("weights", "given", "autocast"),
     [
-        ({"x": clips(channels=4)}, r"x must be \[B, 3, T, H, W\], got \[2, 4, 3, 8, 8\]"),
-        ({"x": clips(frames=65)}, "temporal attention takes up to 64 frames, got 65"),
-        ({"x": clips(size=7)}, "height and width must be multiples of 2, got 7 x 7"),
-        ({"t": torch.ones(3)}, r"t must be \[2\], got \[3\]"),
-        ({"cond": torch.ones(2, 9)}, r"cond must be None, got \[2, 9\]"),
-        ({"focus_present": torch.ones(1).bool()}, r"focus_present must be \[2\], got \[1\]"),
+        (torch.bfloat16, torch.bfloat16, False),
+        (torch.float64, torch.float64, True),
+        (torch.float32, torch.float16, True),
+        (torch.bfloat16, torch.float32, True),
     ],
 )
-def test_a_wrong_shape_is_named(bad, message):
+@torch.no_grad()
+def test_clips_of_the_weights_dtype_and_those_that_autocast_casts_are_taken(
+    weights, given, autocast
+):
+    net = wake(network()).to(weights)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        assert net(clips().to(given), T).isfinite().all()
+
+
+BAD = {
+    "channels": ({"x": clips(channels=4)}, r"x must be \[B, 3, T, H, W\], got \[2, 4, 3, 8, 8\]"),
+    "no clips": ({"x": clips(0)}, r"x must not be empty, got \[0, 3, 3, 8, 8\]"),
+    "no frames": ({"x": clips(frames=0)}, r"x must not be empty, got \[2, 3, 0, 8, 8\]"),
+    "frames": ({"x": clips(frames=65)}, "temporal attention takes up to 64 frames, got 65"),
+    "size": ({"x": clips(size=7)}, "height and width must be multiples of 2, got 7 x 7"),
+    "bytes": ({"x": clips().byte()}, r"x must be floating, -1\.\.1, got torch.uint8"),
+    "half": ({"x": clips().half()}, "x is torch.float16, the weights are torch.float32: .* auto"),
+    "double": ({"x": clips().double()}, "x is torch.float64, the weights are torch.float32"),
+    "device": ({"x": clips().to("meta")}, "x lies on meta, the weights on"),
+    "t of 3": ({"t": torch.ones(3)}, r"t must be \[2\], got \[3\]"),
+    "t of 1": ({"t": torch.ones(1)}, r"t must be \[2\], got \[1\]"),
+    "t of none": ({"t": torch.tensor(1.0)}, r"t must be \[2\], got \[\]"),
+    "t of truths": ({"t": T > 10}, "t must be real numbers, got torch.bool"),
+    "t elsewhere": ({"t": T.to("meta")}, "t lies on meta, x on"),
+    "cond": ({"cond": torch.ones(2, 9)}, r"cond must be None, got \[2, 9\]"),
+    "focus of 1": ({"focus_present": T[:1] > 0}, r"focus_present must be \[2\], got \[1\]"),
+    "focus of numbers": ({"focus_present": T}, "focus_present must be bool, got torch.float32"),
+    "drop of numbers": ({"drop_cond": T.long()}, "drop_cond must be bool, got torch.int64"),
+}
+
+
+@pytest.mark.parametrize("path", ["eager", "fused"])
+@pytest.mark.parametrize(("bad", "message"), BAD.values(), ids=BAD)
+def test_a_tensor_that_does_not_fit_is_named(monkeypatch, bad, message, path):
+    monkeypatch.setattr(dispatch, "_open_blocks", int(path == "eager"))
     arguments = {"x": clips(), "t": T} | bad
     with pytest.raises(ValueError, match=message):
+        network()(arguments.pop("x"), arguments.pop("t"), **arguments)
+
+
+def test_autocast_takes_no_double_and_no_whole_numbers():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for x in (clips().double(), clips().long()):
+            with pytest.raises(ValueError, match=f"x .*{x.dtype}"):
+                network()(x, T)
+
+
+@pytest.mark.parametrize("name", ["x", "t", "cond", "drop_cond", "focus_present"])
+def test_what_is_no_tensor_is_named(name):
+    arguments = {"x": clips(), "t": T} | {name: np.ones(2)}
+    with pytest.raises(
+        TypeError, match=rf"^{name} must be a torch.Tensor, got array\(\[1., 1.\]\)"
+    ):
         network()(arguments.pop("x"), arguments.pop("t"), **arguments)

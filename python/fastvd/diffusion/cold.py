@@ -13,14 +13,23 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fastvd.config import documented
+from fastvd.arguments import check_kind
+from fastvd.config import check_fields, documented
 from fastvd.diffusion.degrade import degrade
-from fastvd.diffusion.objective import Loss, Network, loss_per_sample
+from fastvd.diffusion.objective import (
+    Loss,
+    Network,
+    check_clip,
+    check_noise,
+    loss_per_sample,
+    predict,
+)
 from fastvd.diffusion.sampling import Progress, draw_noise
 from fastvd.diffusion.schedule import (
     NETWORK_TIMES,
     BetaSchedule,
     Lookup,
+    check_timesteps,
     draw_timesteps,
     signal_levels,
     trailing_timesteps,
@@ -58,18 +67,10 @@ class ColdConfig:
     """Cut the predicted clip to -1..1 at every step of restoring."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         signal_levels(self.beta_schedule, self.num_timesteps, shift=self.shift)
         if self.sample_steps < 1:
             raise ValueError(f"sample_steps must be at least 1, got {self.sample_steps}")
-        if self.degradation not in ("interpolate", "blur", "downsample", "mask"):
-            raise ValueError(
-                "degradation must be interpolate, blur, downsample or mask, "
-                f"got {self.degradation!r}"
-            )
-        if self.loss not in ("l2", "l1", "huber"):
-            raise ValueError(f"loss must be l2, l1 or huber, got {self.loss!r}")
-        if self.loss_frames not in ("middle", "all"):
-            raise ValueError(f"loss_frames must be middle or all, got {self.loss_frames!r}")
 
 
 class ColdProcess:
@@ -79,6 +80,7 @@ class ColdProcess:
     """
 
     def __init__(self, config: ColdConfig) -> None:
+        check_kind(ColdConfig, config=config)
         self.config = config
         self.t_min, self.t_max = 0, config.num_timesteps - 1
         alpha_bar = signal_levels(config.beta_schedule, config.num_timesteps, shift=config.shift)
@@ -94,6 +96,8 @@ class ColdProcess:
         cond: Tensor | None = None,
     ) -> Tensor:
         """Return the training loss, a scalar, at timesteps and noise from the generator."""
+        self._check_clip(clip)
+        check_kind(torch.Generator, generator=generator)
         t = draw_timesteps(
             len(clip),
             self.t_min,
@@ -118,9 +122,11 @@ class ColdProcess:
         ``noise`` is like the clip; interpolate takes its middle frame, the others none of it.
         """
         self._check_clip(clip)
+        check_timesteps(t, len(clip), last=self.t_max)
         if not self._is_interpolator:
             output = self._restored(network, self._degraded(clip, t), t, cond=cond)
             return loss_per_sample(self.config.loss, output, clip)
+        check_noise(noise, clip)
         middle = clip[:, :, 1:2]
         noised = self._noised(middle, t, noise=noise[:, :, 1:2])
         x = torch.cat([clip[:, :, :1], noised, clip[:, :, 2:]], dim=2)
@@ -148,7 +154,9 @@ class ColdProcess:
         """
         if not self._is_interpolator:
             raise ValueError(f"restore is for interpolate, not {self.config.degradation}")
-        if first.ndim != 5 or first.shape[2] != 1 or first.shape != last.shape:
+        check_clip(first, name="first")
+        check_clip(last, name="last")
+        if first.shape[2] != 1 or first.shape != last.shape:
             raise ValueError(
                 "first and last must be [B, C, 1, H, W], "
                 f"got {tuple(first.shape)} and {tuple(last.shape)}"
@@ -180,6 +188,7 @@ class ColdProcess:
         """Restore clips that were blurred, downsampled or masked as far as the last timestep."""
         if self._is_interpolator:
             raise ValueError("restore_clip is for blur, downsample and mask, not interpolate")
+        check_clip(degraded, name="degraded")
         return algorithm_2(
             degraded,
             self._timesteps(steps),
@@ -214,9 +223,9 @@ class ColdProcess:
         return self.config.degradation == "interpolate"
 
     def _check_clip(self, clip: Tensor) -> None:
-        if clip.ndim != 5 or (self._is_interpolator and clip.shape[2] != 3):
-            wanted = "[B, C, 3, H, W]" if self._is_interpolator else "[B, C, T, H, W]"
-            raise ValueError(f"clip must be {wanted}, got {tuple(clip.shape)}")
+        check_clip(clip)
+        if self._is_interpolator and clip.shape[2] != 3:
+            raise ValueError(f"clip must be [B, C, 3, H, W], got {tuple(clip.shape)}")
 
     def _timesteps(self, steps: int | None) -> list[int]:
         if steps is None:
@@ -234,7 +243,7 @@ class ColdProcess:
 
     def _restored(self, network: Network, x: Tensor, t: Tensor, *, cond: Tensor | None) -> Tensor:
         scale = NETWORK_TIMES / self.config.num_timesteps
-        return network(x, t.to(x.device).float() * scale, cond=cond)
+        return predict(network, x, t.to(x.device).float() * scale, cond=cond)
 
     def _answer(self, network: Network, x: Tensor, t: int, *, cond: Tensor | None) -> Tensor:
         times = torch.full((len(x),), t, device=x.device)

@@ -6,7 +6,7 @@ from typing import Literal
 from einops import rearrange
 from torch import Tensor
 
-from fastvd.diffusion.objective import Network
+from fastvd.diffusion.objective import Network, predict
 
 Clip = Literal["static", "dynamic", "none"]
 
@@ -25,12 +25,12 @@ def guided(
     A scale of 1 is the conditional prediction alone, for the price of one pass. The null pass has
     ``null_cond`` as its cond, None being the network's own "no cond".
     """
-    conditional = network(x, t, cond=cond)
+    conditional = predict(network, x, t, cond=cond)
     if scale == 1:
         return conditional
     if cond is None:
         raise ValueError(f"guidance {scale} needs a cond; without one it must be 1")
-    unconditional = network(x, t, cond=null_cond)
+    unconditional = predict(network, x, t, cond=null_cond)
     return unconditional + scale * (conditional - unconditional)
 
 

@@ -1,11 +1,13 @@
 """What a network predicts, and the loss on it."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from einops import reduce
 from torch import Tensor
+
+from fastvd.arguments import check_callable, check_kind
 
 Network = Callable[..., Tensor]
 """``network(x [B, C, T, H, W], t [B], cond=None)``: t on a 0..1000 scale, prediction out."""
@@ -14,6 +16,34 @@ Prediction = Literal["epsilon", "sample", "v_prediction"]
 Loss = Literal["l2", "l1", "huber"]
 
 HUBER_DELTA = 0.1
+
+
+def predict(network: Network, x: Tensor, t: Tensor, *, cond: Tensor | None) -> Tensor:
+    """Return what the network answers; raises where that is no prediction for ``x``."""
+    check_callable(network=network)
+    output = network(x, t, cond=cond)
+    given: dict[str, Any] = {"what the network answers": output}
+    check_kind(Tensor, **given)
+    if output.shape != x.shape:
+        raise ValueError(f"the network must answer {tuple(x.shape)}, got {tuple(output.shape)}")
+    return output
+
+
+def check_clip(clip: Tensor, *, name: str = "clip") -> None:
+    """Raise unless ``clip`` is floating [B, C, T, H, W], and holds something."""
+    given: dict[str, Any] = {name: clip}
+    check_kind(Tensor, **given)
+    if clip.ndim != 5 or 0 in clip.shape:
+        raise ValueError(f"{name} must be [B, C, T, H, W], none of them 0, got {tuple(clip.shape)}")
+    if not clip.is_floating_point():
+        raise ValueError(f"{name} must be floating, -1..1, got {clip.dtype}")
+
+
+def check_noise(noise: Tensor, clip: Tensor) -> None:
+    """Raise unless ``noise`` is like the clip: of one number for many it would be a stripe."""
+    check_kind(Tensor, noise=noise)
+    if noise.shape != clip.shape:
+        raise ValueError(f"noise must be {tuple(clip.shape)}, got {tuple(noise.shape)}")
 
 
 def target(kind: Prediction, x0: Tensor, noise: Tensor, *, alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -6,14 +6,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fastvd.config import documented
+from fastvd.arguments import check_kind, check_whole
+from fastvd.config import check_fields, documented
 from fastvd.diffusion.guidance import Clip
 from fastvd.diffusion.objective import (
     Loss,
     Network,
     Prediction,
+    check_clip,
+    check_noise,
     loss_per_sample,
     min_snr_weight,
+    predict,
     target,
 )
 from fastvd.diffusion.sampling import Progress, draw_noise, sample
@@ -21,6 +25,7 @@ from fastvd.diffusion.schedule import (
     NETWORK_TIMES,
     BetaSchedule,
     Lookup,
+    check_timesteps,
     draw_timesteps,
     signal_levels,
 )
@@ -70,11 +75,9 @@ class ProcessConfig:
     """Factor on the predicted clip at every step; 1.1 to 1.2 mends dim samples of small nets."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         signal_levels(self.beta_schedule, self.num_timesteps, shift=self.shift)
         scheduler_class(self.scheduler)
-        _check(self.prediction, "prediction", ("epsilon", "sample", "v_prediction"))
-        _check(self.loss, "loss", ("l2", "l1", "huber"))
-        _check(self.clip, "clip", ("static", "dynamic", "none"))
         last = self.num_timesteps - 1
         t_max = last if self.t_max is None else self.t_max
         if not 0 <= self.t_min <= t_max <= last:
@@ -101,6 +104,7 @@ class Process:
     """
 
     def __init__(self, config: ProcessConfig) -> None:
+        check_kind(ProcessConfig, config=config)
         self.config = config
         self.alpha_bar = signal_levels(
             config.beta_schedule, config.num_timesteps, shift=config.shift
@@ -121,6 +125,8 @@ class Process:
 
         2006.11239, eq. 14, weighted by ``min_snr_gamma`` if there is one.
         """
+        check_clip(clip)
+        check_kind(torch.Generator, generator=generator)
         config = self.config
         t = draw_timesteps(
             len(clip),
@@ -147,10 +153,11 @@ class Process:
         cond: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of each sample, float32 [B], unweighted, at timesteps t [B], int."""
-        alpha, sigma = self._level(t, clip)
         x = self.noised(clip, t, noise=noise)
+        alpha, sigma = self._level(t, clip)
         wanted = target(self.config.prediction, clip, noise, alpha=alpha, sigma=sigma)
-        return loss_per_sample(self.config.loss, network(x, self._time(t, clip), cond=cond), wanted)
+        output = predict(network, x, self._time(t, clip), cond=cond)
+        return loss_per_sample(self.config.loss, output, wanted)
 
     def preview(
         self,
@@ -162,6 +169,7 @@ class Process:
         progress: Progress | None = None,
     ) -> Tensor:
         """Draw clips of the shape of ``clip``, as the config says."""
+        check_clip(clip)
         return sample(
             network,
             self,
@@ -174,11 +182,15 @@ class Process:
 
     def noised(self, clip: Tensor, t: Tensor, *, noise: Tensor) -> Tensor:
         """Return ``alpha clip + sigma noise`` at timesteps t [B], int."""
+        check_clip(clip)
+        check_noise(noise, clip)
+        check_timesteps(t, len(clip), last=self.config.num_timesteps - 1)
         alpha, sigma = self._level(t, clip)
         return alpha * clip + sigma * noise
 
     def checked_time(self, t: int) -> int:
         """Return t, or raise ValueError if this process has no such timestep."""
+        check_whole(t=t)
         if not 0 <= t < self.config.num_timesteps:
             raise ValueError(f"t must be 0..{self.config.num_timesteps - 1}, got {t}")
         return t
@@ -189,8 +201,3 @@ class Process:
 
     def _time(self, t: Tensor, clip: Tensor) -> Tensor:
         return t.to(clip.device).float() * (NETWORK_TIMES / self.config.num_timesteps)
-
-
-def _check(value: str, name: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be {', '.join(allowed)}, got {value!r}")

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fastvd.arguments import check_kind, check_whole
+
 BetaSchedule = Literal["linear", "two_stage", "cosine"]
 
 NETWORK_TIMES = 1000.0
@@ -67,11 +69,22 @@ def draw_timesteps(
     return t_min + (u * count).long().clamp(max=count - 1)
 
 
+def check_timesteps(t: Tensor, batch: int, *, last: int) -> None:
+    """Raise unless t is int [batch] in 0..last; numbers on a GPU are not waited for."""
+    check_kind(Tensor, t=t)
+    is_whole = not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
+    if not is_whole or t.shape != (batch,):
+        raise ValueError(f"t must be int [{batch}], got {t.dtype} {list(t.shape)}")
+    if t.device.type == "cpu" and bool(((t < 0) | (t > last)).any()):
+        raise ValueError(f"t must be 0..{last}, got {t.tolist()}")
+
+
 def trailing_timesteps(num_timesteps: int, steps: int) -> list[int]:
     """Return ``steps`` timesteps from the last one down, equal parts of the range apart.
 
     "Trailing" of Lin et al., 2305.08891, table 2: starts at pure noise, where training does.
     """
+    check_whole(steps=steps)
     if not 1 <= steps <= num_timesteps:
         raise ValueError(f"steps must be 1..{num_timesteps}, got {steps}")
     return [round(num_timesteps * (1 - i / steps)) - 1 for i in range(steps)]

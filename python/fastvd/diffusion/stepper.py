@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fastvd.arguments import check_kind
 from fastvd.diffusion.objective import from_x0
 from fastvd.diffusion.schedule import trailing_timesteps
 
@@ -85,6 +86,7 @@ def scheduler_class(name: str) -> str:
 
     Takes class names with or without "Scheduler", and short ones: "dpm++2m", "unipc", "euler a".
     """
+    check_kind(str, scheduler=name)
     key = re.sub(r"[\s_-]", "", name).lower().removesuffix("scheduler")
     known = {known.lower(): known for known in SCHEDULERS} | SHORT_NAMES
     if key not in known:

@@ -142,7 +142,7 @@ class TemporalConv(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """x: [B, T, H, W, C], also returned; beyond the ends, frames are zero."""
-        y = self.norm(x)
+        y = kernels.layer_norm_act(x, (self.norm.weight, self.norm.bias), act=False)
         side = y
         if context.focus_present is not None:
             side = y * ~rearrange(context.focus_present, "b -> b 1 1 1 1")

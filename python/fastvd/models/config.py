@@ -1,9 +1,9 @@
 """What shapes a video U-Net, and what follows from it."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from fastvd.config import documented
+from fastvd.config import check_fields, documented
 from fastvd.kernels import MAX_FRAMES
 
 Order = Literal["conv-norm-act", "conv-act-norm", "norm-act-conv"]
@@ -13,15 +13,6 @@ Layout = Literal["vdm", "plain", "wide"]
 FilmPlace = Literal["between", "both"]
 TimeLayers = Literal[2, 4]
 StagePlan = tuple[int, int, int | None]
-
-_CHOICES = {
-    "layout": Layout,
-    "block": Order,
-    "norm": NormKind,
-    "film": FilmPlace,
-    "mid_attention": SpatialKind,
-    "time_layers": TimeLayers,
-}
 
 
 @documented
@@ -97,14 +88,7 @@ class VideoUNetConfig:
     """Recompute each stage in the backward pass: less memory, more time, the same result."""
 
     def __post_init__(self) -> None:
-        for name, kind in _CHOICES.items():
-            if getattr(self, name) not in get_args(kind):
-                allowed = ", ".join(map(str, get_args(kind)))
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        for spatial in self.attention:
-            if spatial not in get_args(SpatialKind):
-                allowed = ", ".join(get_args(SpatialKind))
-                raise ValueError(f"attention must be of {allowed}, got {spatial!r}")
+        check_fields(self)
         for name in ("in_channels", "dim", "blocks_down", "blocks_up", "patch_size", "groups"):
             _at_least(1, name, getattr(self, name))
         for name in ("out_channels", "heads", "head_dim", "temporal_head_dim", "time_dim"):

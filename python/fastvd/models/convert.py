@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from fastvd.arguments import check_kind
 from fastvd.models.config import VideoUNetConfig
 from fastvd.models.unet import VideoUNet
 
@@ -44,6 +45,7 @@ def from_lucidrains(state_dict: Mapping[str, Tensor]) -> VideoUNet:
     state_dict: of a Unet3D, or of the GaussianDiffusion around one. Sizes are read off the
     tensors. Raises ValueError if a tensor is missing, too many or of the wrong size.
     """
+    check_kind(Mapping, state_dict=state_dict)
     theirs = {k.removeprefix(_PREFIX): v for k, v in state_dict.items()}
     if any(k.startswith(_PREFIX) for k in state_dict):
         theirs = {k.removeprefix(_PREFIX): v for k, v in state_dict.items() if _PREFIX in k}

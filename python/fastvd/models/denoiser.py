@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fastvd.models.device import Precision, autocast, check_precision
+from fastvd.arguments import check_callable, check_kind, device_of
+from fastvd.models.device import Precision, autocast, check_lies_on, check_precision
 from fastvd.models.unet import VideoUNet
 
 WARM_UPS = 2
@@ -44,10 +45,14 @@ class Denoiser:
         precision: Precision = "float32",
         device: torch.device | str,
     ) -> None:
+        check_callable(network=network)
         check_precision(precision)
-        device = torch.device(device)
+        device = device_of(device)
         self._network = network
         self._is_replayed = False
+        if isinstance(network, VideoUNet):
+            # a graph would replay nothing of a pass that runs elsewhere
+            check_lies_on(network, device)
         if device.type == "cuda" and isinstance(network, VideoUNet):
             self._network = lowered(network, precision)
             self._is_replayed = True
@@ -60,6 +65,8 @@ class Denoiser:
     @torch.no_grad()
     def __call__(self, x: Tensor, t: Tensor, *, cond: Tensor | None = None) -> Tensor:
         """Predict from x [B, C, T, H, W] at timesteps t [B], with cond [B, cond_dim] or none."""
+        check_kind(Tensor, x=x, t=t)
+        check_kind(Tensor, or_none=True, cond=cond)
         given = [x, t] if cond is None else [x, t, cond]
         shape = tuple((tensor.shape, tensor.dtype) for tensor in given)
         self._seen[shape] += 1

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from fastvd.arguments import device_of
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -17,7 +19,21 @@ def check_precision(precision: str) -> None:
 
 def pick_device(device: torch.device | str | None) -> torch.device:
     """Return the device asked for; for None a GPU if there is one."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return device_of(device)
+
+
+def check_lies_on(network: nn.Module, device: torch.device) -> None:
+    """Raise ValueError for a network whose weights lie elsewhere."""
+    lies = next(network.parameters()).device
+    is_there = lies.type == device.type
+    if is_there and lies.type == "cuda":
+        # without a number it is the current one
+        number = torch.cuda.current_device() if device.index is None else device.index
+        is_there = lies.index == number
+    if not is_there:
+        raise ValueError(f"the network lies on {lies}, not on {device}: move it there")
 
 
 def move(network: nn.Module, device: torch.device) -> None:

@@ -1,7 +1,6 @@
 """Embeddings of time, condition and frame position."""
 
 import math
-from typing import cast
 
 import torch
 from einops import rearrange
@@ -63,10 +62,13 @@ class TimeEmbedding(nn.Module):
         self.act = nn.GELU() if layers == 2 else nn.SiLU()
         self.null_cond = nn.Parameter(torch.randn(1, cond_dim)) if cond_dim else None
 
-    def forward(self, t: Tensor, *, cond: Tensor | None, drop_cond: Tensor | None) -> Tensor:
-        """t: [B]; cond: [B, cond_dim] or None for none; drop_cond: bool [B], rows to leave out."""
-        weight = cast(Tensor, self.linears[0].weight)
-        emb = sinusoid(t, self.features).to(weight.dtype)
+    def forward(
+        self, t: Tensor, *, dtype: torch.dtype, cond: Tensor | None, drop_cond: Tensor | None
+    ) -> Tensor:
+        """t: [B]; dtype: of the weights; cond: [B, cond_dim] or None for none; drop_cond: bool
+        [B], rows to leave out.
+        """
+        emb = sinusoid(t, self.features).to(dtype)
         for i, linear in enumerate(self.linears):
             emb = linear(self.act(emb) if i else emb)
         if self.null_cond is None:

@@ -16,6 +16,8 @@ def two_stage(stage: Literal["base", "interpolator"]) -> VideoUNetConfig:
     Its two faults are mended: the shift of the adaptive norm has weights of its own, and attention
     weighs keys. The norm before attention, which system 0 builds and never calls, is called.
     """
+    if stage not in ("base", "interpolator"):
+        raise ValueError(f"stage must be base or interpolator, got {stage!r}")
     is_base = stage == "base"
     return VideoUNetConfig(
         layout="wide",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fastvd.config import documented
+from fastvd.config import check_fields, documented
 
 
 @documented
@@ -22,6 +22,7 @@ class EmaConfig:
     """Whether update i uses min(decay, (1 + i) / (10 + i)), so that the start is forgotten."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.decay < 1:
             raise ValueError(f"ema.decay must be in 0..1 without 1, got {self.decay}")
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastvd.arguments import shown
 from fastvd.data import ClipDataset, ClipLoader
 from fastvd.data.scan import find_videos
 from fastvd.errors import MediaError
@@ -59,6 +60,8 @@ def open_inputs(
 
 def _check_apart(videos: Videos, run_dir: Path | None) -> None:
     """Refuse a run within a folder of videos: its own samples would be trained on."""
+    if not isinstance(videos, Path | str | Sequence):
+        raise TypeError(f"videos must be a path or a list of them, got {shown(videos)}")
     for video in [videos] if isinstance(videos, Path | str) else videos:
         folder = Path(video).resolve()
         if run_dir is not None and folder.is_dir() and run_dir.resolve().is_relative_to(folder):

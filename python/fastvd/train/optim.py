@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fastvd.config import documented
+from fastvd.config import check_fields, documented
 from fastvd.train.adamw import AdamW
 from fastvd.train.muon import Muon
 
@@ -66,6 +66,7 @@ class OptimConfig:
     """Gradients of a greater norm over all parameters are scaled down to it; null: never."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("lr", "muon_lr", "step_factor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"optim.{name} must be above 0, got {getattr(self, name)}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fastvd.config import documented
+from fastvd.config import check_fields, documented
 from fastvd.data import ClipConfig
 from fastvd.diffusion import ColdConfig, ProcessConfig
 from fastvd.models import VideoUNetConfig
@@ -89,6 +89,7 @@ class TrainConfig:
     """Steps from one line of log.jsonl to the next."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         lowest = {"held_out_clips": 0, "sample_clips": 0}
         counts = ("batch_size", "accumulate", "steps", "evaluate_every", "checkpoint_every")
         for name in (*counts, "keep_last", "log_every", *lowest):

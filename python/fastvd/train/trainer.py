@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastvd import allocator, checkpoint
-from fastvd.arguments import check_kind
+from fastvd.arguments import check_kind, check_whole, local_path
 from fastvd.data import Batch
 from fastvd.diffusion import make_process
 from fastvd.models import VideoUNet
@@ -50,8 +50,9 @@ class Trainer:
         workers: int = 2,
     ) -> None:
         check_kind(TrainConfig, config=config)
+        check_whole(workers=workers)
         self.config = config
-        self.run_dir = Path(run_dir)
+        self.run_dir = local_path(run_dir, name="run_dir")
         self.device = pick_device(device)
         self.step = 0
         self.process = make_process(config.process)
@@ -59,7 +60,9 @@ class Trainer:
             torch.manual_seed(seed_of(config.seed, 0, "weights"))
             self.network = VideoUNet(config.network)
         self.init_report = (
-            None if init_from is None else resume.load_from(self.network, Path(init_from))
+            None
+            if init_from is None
+            else resume.load_from(self.network, local_path(init_from, name="init_from"))
         )
         move(self.network, self.device)
         self.ema = Ema(self.network, config.ema)
