@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .checks import Film, check_norm
+from .checks import FLAG, MAYBE_PAIR, MAYBE_TENSOR, TENSOR, Film, check_kinds, check_norm
 from .dispatch import fused
 from .row_norm import row_limit, row_norm_act
 
@@ -53,7 +53,17 @@ def rms_norm_act(
     x: [B, ..., C], residual too; weight: [C]; film: (scale, shift), each [B, C]. Differentiable
     in all. Raises ValueError where shapes, devices or dtypes do not go together.
     """
-    check_norm("rms_norm_act", x, film, residual, weight=weight)
+    check_kinds(
+        "rms_norm_act",
+        (
+            ("x", x, TENSOR),
+            ("weight", weight, TENSOR),
+            ("film", film, MAYBE_PAIR),
+            ("residual", residual, MAYBE_TENSOR),
+            ("act", act, FLAG),
+        ),
+    )
+    check_norm("rms_norm_act", x.shape, film, residual, weight=weight)
     if fused("rms_norm_act", x, weight, *(film or ()), residual, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, (weight, None), film, residual, centered=False, act=act, eps=EPS)
     gain = weight * x.shape[-1] ** 0.5
