@@ -17,7 +17,7 @@ TENSOR, MAYBE_TENSOR = "a tensor", "a tensor or None"
 PAIR, MAYBE_PAIR = "a pair of tensors", "a pair of tensors or None"
 AFFINE = "a pair of a tensor and a tensor or None"
 MAYBE_AFFINE = f"None or {AFFINE}"
-WHOLE, MAYBE_WHOLE = "a whole number", "a whole number or None"
+WHOLE, MAYBE_WHOLE = "an int", "an int or None"
 FLAG = "True or False"
 
 

@@ -55,6 +55,9 @@ def check_tensors(op: str, tensors: Sequence[Tensor]) -> None:
         if t.device != device:
             devices = ", ".join(str(t.device) for t in tensors)
             raise ValueError(f"{op} takes tensors on one device, got {devices}")
+        if t.layout is not torch.strided:
+            layouts = ", ".join(str(t.layout) for t in tensors)
+            raise ValueError(f"{op} takes tensors of layout torch.strided, got {layouts}")
         if t.dtype not in DTYPES:
             dtypes = ", ".join(str(t.dtype) for t in tensors)
             raise ValueError(f"{op} takes {', '.join(map(str, DTYPES))}, got {dtypes}")

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .checks import FLAG, MAYBE_PAIR, MAYBE_TENSOR, TENSOR, Film, check_kinds, check_norm
 from .dispatch import fused
@@ -67,7 +66,7 @@ def rms_norm_act(
     if fused("rms_norm_act", x, weight, *(film or ()), residual, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, (weight, None), film, residual, centered=False, act=act, eps=EPS)
     gain = weight * x.shape[-1] ** 0.5
-    y: Tensor = _Normalize.apply(x)
+    y: Tensor = _Normalize.apply(x)[0]
     if film is None:
         y = y * gain
     else:
@@ -83,20 +82,33 @@ def finished(y: Tensor, dtype: torch.dtype, act: bool, residual: Tensor | None) 
 
 
 class _Normalize(torch.autograd.Function):
-    """Rows at unit length, the gradient in three passes: torch's takes twice as many."""
+    """Rows at unit length, the gradient in three passes: torch's takes twice as many.
+
+    The length is an output for the sake of second derivatives.
+    """
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Any:
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
         # float16 has neither EPS nor the length of many rows
         wide = torch.promote_types(x.dtype, torch.float32)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).clamp_min_(EPS)
-        y = (x / length).to(x.dtype)
-        ctx.save_for_backward(y, length)
-        return y
+        return (x / length).to(x.dtype), length
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*output)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, grad_length: Tensor | None) -> Tensor | None:
         y, length = ctx.saved_tensors
-        along = (grad * y).sum(dim=-1, keepdim=True)
-        return torch.addcmul(grad, y, along, value=-1).div_(length)
+        dx = None
+        if grad is not None:
+            along = (grad * y).sum(dim=-1, keepdim=True)
+            dx = torch.addcmul(grad, y, along, value=-1).div_(length)
+        if grad_length is not None:
+            more = (grad_length * y).to(y.dtype)
+            dx = more if dx is None else dx + more
+        return dx

@@ -173,9 +173,12 @@ def _check(
             ("focus_present", focus_present, (b,)),
         ),
     )
-    if focus_present is not None and focus_present.dtype != torch.bool:
-        raise ValueError(f"{op} takes focus_present of bool, got {focus_present.dtype}")
-    if focus_present is not None and focus_present.device != x.device:
+    if focus_present is None:
+        return
+    if focus_present.dtype != torch.bool or focus_present.layout != torch.strided:
+        got = f"{focus_present.dtype}, {focus_present.layout}"
+        raise ValueError(f"{op} takes focus_present of bool, torch.strided; got {got}")
+    if focus_present.device != x.device:
         devices = f"{x.device}, {focus_present.device}"
         raise ValueError(f"{op} takes tensors on one device, got {devices}")
 
