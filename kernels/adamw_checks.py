@@ -61,11 +61,16 @@ def check_step(rates: Sequence[Rates], count: int, decay: object, scale: object)
     """Raise TypeError or ValueError for what a step does not take."""
     if len(rates) != count:
         raise ValueError(f"{OP} takes {count} rates, got {len(rates)}")
+    known: Rates | None = None
     for i, rate in enumerate(rates):
+        # most are their neighbour's, and there are hundreds
+        if rate == known:
+            continue
         if not isinstance(rate, (tuple, list)) or len(rate) != 2 or not all(map(_is_real, rate)):
             raise TypeError(f"{OP} takes a pair of numbers for rates[{i}], got {told(rate)}")
         if not (0 <= rate[0] < math.inf and 0 <= rate[1] < math.inf):
             raise ValueError(f"{OP} takes finite rates of at least 0, got {told(rate)} at {i}")
+        known = rate
     if not _is_real(decay):
         raise TypeError(f"{OP} takes a number for decay, got {told(decay)}")
     if not 0 <= decay <= 1:

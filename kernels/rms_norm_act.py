@@ -87,19 +87,15 @@ class _Normalize(torch.autograd.Function):
     The length is an output for the sake of second derivatives.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor) -> Any:
         # float16 has neither EPS nor the length of many rows
         wide = torch.promote_types(x.dtype, torch.float32)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).clamp_min_(EPS)
-        return (x / length).to(x.dtype), length
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG004
-        ctx.save_for_backward(*output)
+        y = (x / length).to(x.dtype)
+        ctx.save_for_backward(y, length)
         ctx.set_materialize_grads(False)
+        return y, length
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, grad_length: Tensor | None) -> Tensor | None:
