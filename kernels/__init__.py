@@ -1,6 +1,7 @@
 """Building blocks of the video U-Net: fused kernels on a GPU, plain PyTorch elsewhere."""
 
-from .adamw_ema import AdamState, AdamWEma
+from .adamw_checks import AdamState
+from .adamw_ema import AdamWEma
 from .conv_norm_act import conv_norm_act
 from .conv_pair import Conv, conv_pair
 from .convolution import conv_frames

@@ -9,14 +9,27 @@ Of each parameter, five numbers are read and four written, 36 bytes where its gr
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from .adamw_checks import (
+    OP,
+    AdamState,
+    Rates,
+    check_alike,
+    check_constants,
+    check_step,
+    check_written,
+    limit_of,
+    limit_of_grads,
+    listed,
+    listed_state,
+    same_layout,
+)
 from .dispatch import fused
 from .launch import ceil_div, jit, launch, tl
 
@@ -27,17 +40,6 @@ CHUNK = 8 * BLOCK
 """Elements of a program."""
 LOOKED_AT = 512
 """Tensors among which a program looks for its own at once."""
-Rates = tuple[float, float]
-"""Learning rate and weight decay."""
-
-
-class AdamState(NamedTuple):
-    """What ``torch.optim.AdamW(fused=True)`` keeps, a tensor of each for each parameter."""
-
-    exp_avgs: Sequence[Tensor]
-    exp_avg_sqs: Sequence[Tensor]
-    steps: Sequence[Tensor]
-    """float32 scalars, on the device."""
 
 
 @torch.no_grad()
@@ -157,38 +159,43 @@ def _adamw_ema_kernel(
 class AdamWEma:
     """Updates ``params``, their state and, where given, their running averages, all in place.
 
-    What all of them are is checked here, once. Raises ValueError where counts, shapes, devices or
-    dtypes do not go together.
+    None may be float16, which has no room for the squares of gradients; gradients may. Raises
+    TypeError for arguments of another kind, ValueError for numbers out of range and where counts,
+    shapes, devices or dtypes do not go together.
     """
 
     def __init__(
         self,
-        params: Sequence[Tensor],
+        params: Iterable[Tensor],
         state: AdamState,
-        averages: Sequence[Tensor] = (),
+        averages: Iterable[Tensor] = (),
         *,
         betas: tuple[float, float],
         eps: float = EPS,
     ) -> None:
-        self._params, self._state, self._averages = list(params), state, list(averages)
+        check_constants(betas, eps)
         self._betas, self._eps = betas, eps
-        self._kinds = {"exp_avgs": state.exp_avgs, "exp_avg_sqs": state.exp_avg_sqs}
-        self._kinds |= {"averages": averages} if averages else {}
-        for name, tensors in self._kinds.items():
-            _check(params, name, tensors)
-        if len(state.steps) != len(params):
-            raise ValueError(f"AdamWEma takes {len(params)} steps, got {len(state.steps)}")
-        self._written = [*params, *state.steps, *(t for kind in self._kinds.values() for t in kind)]
-        self._limit = _limit(params, self._kinds)
-        self._strides = [p.stride() for p in params]
+        self._params, self._averages = listed("params", params), listed("averages", averages)
+        self._state = listed_state(state)
+        written = self._params, *self._state, self._averages
+        self._written = [t for kind in written for t in kind]
         self._table: Tensor | None = None
         self._addresses: list[int] = []
         self._is_aligned = False
+        self._look()
+
+    def _look(self) -> None:
+        """See what all are, and how they lie in memory."""
+        given = self._params, self._state, self._averages
+        check_written(*given)
+        self._limit = limit_of(*given)
+        self._shapes = [p.shape for p in self._params]
+        self._strides = [p.stride() for p in self._params]
 
     @torch.no_grad()
     def update(
         self,
-        grads: Sequence[Tensor],
+        grads: Iterable[Tensor],
         *,
         rates: Sequence[Rates],
         decay: float = 0.0,
@@ -199,19 +206,19 @@ class AdamWEma:
         scale: one number, on the device, that gradients are multiplied with, in place or not; where
         it is not finite nothing changes. Nothing waits for the device, but in plain PyTorch.
         """
-        _check(self._params, "grads", grads)
-        if len(rates) != len(self._params):
-            raise ValueError(f"AdamWEma takes {len(self._params)} rates, got {len(rates)}")
-        if scale is not None and scale.numel() != 1:
-            raise ValueError(f"AdamWEma takes scale of one number, got {list(scale.shape)}")
+        grads, rates = listed("grads", grads), list(rates)
+        check_step(rates, len(self._params), decay, scale)
+        if [g.shape for g in grads] != self._shapes:
+            check_alike(self._params, "grads", grads)
         if not self._params:
             return
-        limit = self._limit or _limit_of_grads(self._params, self._strides, grads)
-        # the others are checked where the table is made: once, if no weight moves to other memory
+        # the others are looked at where the table is made: once, if no weight moves in memory
         if self._addresses != (addresses := [p.data_ptr() for p in self._params]):
+            self._look()
             self._table, self._addresses = None, addresses
+        limit = self._limit or limit_of_grads(self._params, self._strides, grads)
         others = self._written if self._table is None else ()
-        if fused("AdamWEma", *self._params[:1], *grads, scale, *others, limit=limit):
+        if fused(OP, *self._params[:1], *grads, scale, *others, limit=limit):
             self._launch(grads, rates, decay, scale)
         elif scale is None or scale.isfinite():
             self._plain(grads, rates, decay, scale)
@@ -288,57 +295,8 @@ def _on_device(rows: Sequence[Sequence[float]], dtype: torch.dtype, device: torc
     return numbers.pin_memory().to(device, non_blocking=True)
 
 
-def _check(params: Sequence[Tensor], name: str, tensors: Sequence[Tensor]) -> None:
-    """Raise ValueError where counts or shapes do not go together."""
-    if len(tensors) != len(params):
-        raise ValueError(f"AdamWEma takes {len(params)} {name}, got {len(tensors)}")
-    for p, t in zip(params, tensors, strict=True):
-        if t.shape != p.shape:
-            raise ValueError(f"AdamWEma takes {name} {list(p.shape)}, got {list(t.shape)}")
-
-
-def _limit(params: Sequence[Tensor], kinds: Mapping[str, Sequence[Tensor]]) -> str:
-    """What of weights, state and averages the kernel does not take."""
-    for name, kind in {"weights": params, **kinds}.items():
-        if dtypes := {t.dtype for t in kind} - {torch.float32}:
-            return f"{name} are {', '.join(sorted(map(str, dtypes)))}"
-        if not all(map(_same_layout, params, kind)):
-            return f"{name} lie in memory in another order than weights"
-    return "" if all(map(_is_dense, params)) else "weights have gaps in memory"
-
-
-def _limit_of_grads(
-    params: Sequence[Tensor], strides: Sequence[tuple[int, ...]], grads: Sequence[Tensor]
-) -> str:
-    if len(dtypes := {g.dtype for g in grads}) > 1:
-        return f"grads are {', '.join(sorted(map(str, dtypes)))}"
-    if [g.stride() for g in grads] != strides and not all(map(_same_layout, params, grads)):
-        return "grads lie in memory in another order than weights"
-    return ""
-
-
 def _like(grad: Tensor, p: Tensor) -> Tensor:
     """``grad`` in the dtype and layout of ``p``."""
-    if grad.dtype == p.dtype and _same_layout(p, grad):
+    if grad.dtype == p.dtype and same_layout(p, grad):
         return grad
     return torch.empty_like(p).copy_(grad)
-
-
-def _is_dense(t: Tensor) -> bool:
-    """Whether the numbers of ``t`` fill a piece of memory, in any order."""
-    if t.is_contiguous():
-        return True
-    filled = 1
-    for step, size in sorted(zip(t.stride(), t.shape, strict=True)):
-        if size > 1 and step != filled:
-            return False
-        filled *= size
-    return True
-
-
-def _same_layout(a: Tensor, b: Tensor) -> bool:
-    """Whether the numbers of tensors of one shape lie in memory in one order."""
-    if a.stride() == b.stride():
-        return True
-    sides = zip(a.shape, a.stride(), b.stride(), strict=True)
-    return all(size == 1 or one == other for size, one, other in sides)

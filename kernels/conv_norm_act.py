@@ -11,13 +11,26 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from .checks import Film, check_norm
+from .checks import (
+    FLAG,
+    MAYBE_PAIR,
+    MAYBE_TENSOR,
+    TENSOR,
+    WHOLE,
+    Film,
+    check_clip,
+    check_groups,
+    check_kinds,
+    check_norm,
+    check_shapes,
+)
 from .conv_choice import Implementation, Norm, choose, refusal
 from .conv_group_norm import conv_group_norm
 from .conv_row_norm import conv_row_norm
 from .conv_tile import size_of
 from .convolution import as_3d, convolve, is_flat
 from .dispatch import cast, fused
+from .empty import empty
 from .group_norm import group_limit, group_norm_fused
 from .group_norm_act import EPS as GROUP_EPS
 from .group_norm_act import group_norm_act
@@ -99,20 +112,24 @@ def conv_norm_act(
     [O]; stride: in height and width; norm: over channels (rms, layer) or over the clip and the
     channels of each of ``groups``; norm_weight, norm_bias: [O] (group: or none; rms: no bias);
     film: (scale, shift), each [B, O]; residual: as the output; pre_act: SiLU before the norm.
-    implementation: none for the quickest known. Returns [B, T, H', W', O], H' = ceil(H / stride).
-    Differentiable in all. Raises ValueError where shapes, devices or dtypes do not go together, and
-    for an implementation that does not take them.
+    implementation: none for the quickest known. Returns [B, T, H', W', O], H' = ceil(H / stride),
+    in the clip's dtype, or autocast's. Differentiable in all. Raises ValueError where shapes,
+    devices or dtypes do not go together, and for an implementation that does not take them.
     """
     behind = _Behind(norm, norm_weight, norm_bias, groups, film, residual, act, pre_act)
+    _check_kinds(x, weight, bias, stride, behind)
     weight = as_3d(weight)
-    _check(x, weight, bias, stride, behind)
+    size = _check(x, weight, bias, stride, behind)
     how = implementation or choose(weight, stride, norm)
     if reason := refusal(how, weight, stride, norm, pre_act=pre_act):
         raise ValueError(f"conv_norm_act does not run as {how}: {reason}")
     given = (x, weight, bias, norm_weight, norm_bias, *(film or ()), residual)
     channels = len(weight)
     limit = group_limit(channels, groups) if norm == "group" else row_limit(channels)
-    if not fused("conv_norm_act", *given, limit=limit):
+    is_fused = fused("conv_norm_act", *given, limit=limit)
+    if not x.numel():
+        return empty(cast(x), size, *given)
+    if not is_fused:
         y = convolve(x, weight, bias, stride=stride, flat=is_flat(weight, stride))
         return _eager_norm(y, behind)
     if how == "gemm":
@@ -124,29 +141,56 @@ def conv_norm_act(
     return _fused_norm(F.silu(y) if row_pre_act else y, in_norm, behind)
 
 
-def _check(x: Tensor, weight: Tensor, bias: Tensor, stride: int, behind: _Behind) -> None:
+def _check_kinds(x: object, weight: object, bias: object, stride: object, behind: _Behind) -> None:
+    norm_weight, norm_bias, groups, film, residual, act, pre_act = behind[1:]
+    check_kinds(
+        "conv_norm_act",
+        (
+            ("x", x, TENSOR),
+            ("weight", weight, TENSOR),
+            ("bias", bias, TENSOR),
+            ("norm_weight", norm_weight, MAYBE_TENSOR),
+            ("norm_bias", norm_bias, MAYBE_TENSOR),
+            ("groups", groups, WHOLE),
+            ("film", film, MAYBE_PAIR),
+            ("residual", residual, MAYBE_TENSOR),
+            ("act", act, FLAG),
+            ("pre_act", pre_act, FLAG),
+            ("stride", stride, WHOLE),
+        ),
+    )
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor, stride: int, behind: _Behind) -> torch.Size:
+    """Raise ValueError for what does not go together; returns the shape of the output."""
+    op = "conv_norm_act"
+    check_clip(op, x)
     if weight.ndim != 5 or not all(k % 2 for k in weight.shape[2:]):
         got = list(weight.shape)
-        raise ValueError(f"conv_norm_act takes weight [O, C, k, k] or 5-D, k odd, got {got}")
-    if x.ndim != 5 or weight.shape[1] != x.shape[-1]:
+        raise ValueError(f"{op} takes weight [O, C, k, k] or 5-D, k odd, got {got}")
+    if weight.shape[1] != x.shape[-1]:
         wanted = f"[B, T, H, W, {weight.shape[1]}]"
-        raise ValueError(f"conv_norm_act takes x {wanted}, got {list(x.shape)}")
-    if bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv_norm_act takes bias [{len(weight)}], got {list(bias.shape)}")
+        raise ValueError(f"{op} takes x {wanted}, got {list(x.shape)}")
+    check_shapes(op, (("bias", bias, weight.shape[:1]),))
     if stride < 1:
-        raise ValueError(f"conv_norm_act takes a stride of at least 1, got {stride}")
+        raise ValueError(f"{op} takes a stride of at least 1, got {stride}")
     norm, norm_weight, norm_bias, groups = behind[:4]
     if norm not in get_args(Norm):
-        raise ValueError(f"norm is one of {', '.join(get_args(Norm))}, got {norm}")
-    if norm_weight is None and (norm != "group" or norm_bias is not None):
-        raise ValueError(f"{norm} norm takes norm_weight, or only if group neither it nor a bias")
+        raise ValueError(f"{op} takes a norm of {', '.join(get_args(Norm))}, got {norm!r}")
     if norm == "rms" and norm_bias is not None:
-        raise ValueError("rms norm takes no norm_bias")
-    if norm == "group" and (not 1 <= groups <= len(weight) or len(weight) % groups):
-        raise ValueError(f"groups must divide the {len(weight)} channels, got {groups}")
-    like = x.new_empty(()).expand(size_of(x, weight, stride))
+        raise ValueError(f"{op} takes no norm_bias with rms norm, got {list(norm_bias.shape)}")
+    if norm_weight is None and norm != "group":
+        raise ValueError(f"{op} takes norm_weight [{len(weight)}] with {norm} norm, got None")
+    if norm_weight is None and norm_bias is not None:
+        raise ValueError(
+            f"{op} takes no norm_bias without norm_weight, got {list(norm_bias.shape)}"
+        )
+    if norm == "group":
+        check_groups(op, groups, len(weight))
+    size = size_of(x, weight, stride)
     per_channel = {"norm_weight": norm_weight, "norm_bias": norm_bias}
-    check_norm("conv_norm_act", like, behind.film, behind.residual, **per_channel)
+    check_norm(op, size, behind.film, behind.residual, **per_channel)
+    return size
 
 
 def _eager_norm(y: Tensor, behind: _Behind) -> Tensor:

@@ -12,12 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import Film, check_clip, check_norm, check_shapes
+from .checks import (
+    MAYBE_PAIR,
+    MAYBE_TENSOR,
+    TENSOR,
+    Film,
+    check_clip,
+    check_kinds,
+    check_norm,
+    check_shapes,
+    told,
+)
 from .conv_norm_act import conv_norm_act
 from .conv_norm_act import reference as conv_reference
 from .conv_shortcut import conv_shortcut
-from .convolution import conv_frames, conv_gradients
-from .dispatch import cast, cast_dtype, fused
+from .convolution import conv_gradients, convolve_frames
+from .dispatch import cast, cast_dtype, fused, in_dtype
+from .empty import empty
 from .modulation import rows
 from .ops import op
 from .rms_norm_act import EPS
@@ -64,7 +75,7 @@ def row_norm_conv(
     weight: Tensor,
 ) -> Tensor:
     """The second convolution of what the first norm makes of y [B, T, H, W, C]."""
-    return conv_frames(_middle(y, conv_bias, norm_weight, scale, shift), weight, None).contiguous()
+    return convolve_frames(_middle(y, conv_bias, norm_weight, scale, shift), weight).contiguous()
 
 
 def _middle(y: Tensor, *norm: Tensor | None) -> Tensor:
@@ -127,26 +138,30 @@ def conv_pair(
     """``conv_norm_act`` by ``first``, then by ``second`` with a residual.
 
     x: [B, T, H, W, C]; residual: as the output, [B, T, H, W, O], or none; shortcut: weight [O, C]
-    and bias [O] that make the residual of x. Differentiable in all. Raises ValueError where
-    shapes, devices or dtypes do not go together.
+    and bias [O] that make the residual of x. In the clip's dtype, or autocast's. Differentiable in
+    all. Raises ValueError where shapes, devices or dtypes do not go together.
     """
+    first, second = (_as_conv(*named) for named in (("first", first), ("second", second)))
     _check(x, first, second, residual, shortcut)
     films = (*(first.film or ()), *(second.film or ()))
     given = (x, *first[:3], *second[:3], *films, residual, *(shortcut or ()))
     limit = row_limit(max(len(first.weight), len(second.weight)))
-    if not fused("conv_pair", *given, limit=limit):
-        residual = residual if shortcut is None else F.linear(x, *shortcut)
+    is_fused, dtype = fused("conv_pair", *given, limit=limit), cast_dtype(x)
+    if not x.numel():
+        return empty(cast(x), (*x.shape[:-1], len(second.weight)), *given)
+    if not is_fused:
+        if shortcut is not None:
+            residual = F.linear(cast(x), *(in_dtype(t, dtype) for t in shortcut))
         return _alone(_alone(x, first, None), second, residual)
-    dtype = cast_dtype(x)
     if shortcut is None:
-        y = conv_frames(x, first.weight, None).contiguous()
+        y = convolve_frames(x, first.weight).contiguous()
     else:
         y, residual = conv_shortcut(
-            cast(x).contiguous(), *(t.to(dtype) for t in (first.weight, *shortcut))
+            cast(x).contiguous(), *(in_dtype(t, dtype) for t in (first.weight, *shortcut))
         )
     vectors = (t.contiguous() for t in (first.bias, first.norm_weight))
     film = map(rows, first.film or (None, None))
-    u: Tensor = row_norm_conv(y, *vectors, *film, second.weight.to(dtype))
+    u: Tensor = row_norm_conv(y, *vectors, *film, in_dtype(second.weight, dtype))
     affine = (second.norm_weight, None)
     return row_norm_act(
         *(u, affine, second.film, residual),
@@ -162,21 +177,50 @@ def _alone(x: Tensor, conv: Conv, residual: Tensor | None) -> Tensor:
     return conv_norm_act(x, weight, bias, norm_weight=norm_weight, film=film, residual=residual)
 
 
+def _as_conv(name: str, conv: object) -> Conv:
+    """``conv``, which may be a plain tuple."""
+    if not isinstance(conv, tuple) or not 3 <= len(conv) <= 4:
+        raise TypeError(f"conv_pair takes a Conv for {name}, got {told(conv)}")
+    given = Conv(*conv)
+    weight, bias, norm_weight, film = given
+    check_kinds(
+        f"conv_pair's {name}",
+        (
+            ("weight", weight, TENSOR),
+            ("bias", bias, TENSOR),
+            ("norm_weight", norm_weight, TENSOR),
+            ("film", film, MAYBE_PAIR),
+        ),
+    )
+    return given
+
+
 def _check(
     x: Tensor, first: Conv, second: Conv, residual: Tensor | None, shortcut: Shortcut | None
 ) -> None:
-    check_clip("conv_pair", x)
-    o, (w, b) = len(second.weight), shortcut or (None, None)
-    check_shapes("conv_pair", [("shortcut", w, (o, x.shape[-1])), ("shortcut's bias", b, (o,))])
+    op = "conv_pair"
+    check_kinds(
+        op,
+        (
+            ("x", x, TENSOR),
+            ("residual", residual, MAYBE_TENSOR),
+            ("shortcut", shortcut, MAYBE_PAIR),
+        ),
+    )
+    check_clip(op, x)
     if residual is not None and shortcut is not None:
-        raise ValueError("conv_pair takes a residual or a shortcut, got both")
-    for i, (conv, c) in enumerate(((first, x.shape[-1]), (second, len(first.weight)))):
-        weight, bias, norm_weight, film = conv
-        is_square = weight.ndim == 4 and weight.shape[2] % 2 == weight.shape[3] % 2 == 1
-        if not is_square or weight.shape[1] != c:
-            raise ValueError(
-                f"conv_pair takes weight [O, {c}, k, k], k odd, got {list(weight.shape)}"
-            )
-        like = x.new_empty(()).expand(*x.shape[:-1], len(weight))
-        vectors = {"bias": bias, "norm_weight": norm_weight}
-        check_norm("conv_pair", like, film, residual if i else None, **vectors)
+        raise ValueError(f"{op} takes a residual or a shortcut, got both")
+    c = x.shape[-1]
+    for name, conv in (("first", first), ("second", second)):
+        of, shape = f"{op}'s {name}", conv.weight.shape
+        if len(shape) != 4 or shape[1] != c or shape[2] != shape[3] or not shape[2] % 2:
+            raise ValueError(f"{of} takes weight [O, {c}, k, k], k odd, got {list(shape)}")
+        c = shape[0]
+        last = residual if conv is second else None
+        vectors = {"bias": conv.bias, "norm_weight": conv.norm_weight}
+        check_norm(of, torch.Size((*x.shape[:-1], c)), conv.film, last, **vectors)
+    if shortcut is not None:
+        weight, bias = shortcut
+        check_shapes(
+            f"{op}'s shortcut", (("weight", weight, (c, x.shape[-1])), ("bias", bias, (c,)))
+        )

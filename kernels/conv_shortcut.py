@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .convolution import conv_frames, conv_gradients
+from .convolution import conv_gradients, convolve_frames
 from .ops import op
 
 
@@ -19,7 +19,7 @@ def conv_shortcut(
     x: Tensor, weight: Tensor, shortcut: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
     """x: [B, T, H, W, C]; weight: [O, C, k, k]; shortcut: [P, C]; bias: [P]."""
-    return conv_frames(x, weight, None).contiguous(), F.linear(x, shortcut, bias)
+    return convolve_frames(x, weight).contiguous(), F.linear(x, shortcut, bias)
 
 
 @conv_shortcut.register_fake

@@ -4,6 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import MAYBE_TENSOR, MAYBE_WHOLE, TENSOR, WHOLE, check_clip, check_kinds, check_shapes
+from .dispatch import cast, cast_dtype, check_tensors
+from .empty import empty
+
 
 def conv_frames(
     x: Tensor,
@@ -13,15 +17,70 @@ def conv_frames(
     stride: int = 1,
     padding: int | None = None,
 ) -> Tensor:
-    """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2."""
-    if weight.ndim != 4 or x.ndim != 5 or x.shape[-1] != weight.shape[1]:
-        wanted = "x [B, T, H, W, C] and weight [O, C, k, k]"
-        raise ValueError(
-            f"conv_frames takes {wanted}, got {list(x.shape)} and {list(weight.shape)}"
-        )
-    padding = weight.shape[-1] // 2 if padding is None else padding
-    y = F.conv2d(_frames(x), weight, bias, stride, padding)
+    """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2.
+
+    bias: [O], or none. In the clip's dtype, or autocast's. Differentiable in all. Raises ValueError
+    where shapes, devices or dtypes do not go together.
+    """
+    op = "conv_frames"
+    check_kinds(
+        op,
+        (
+            ("x", x, TENSOR),
+            ("weight", weight, TENSOR),
+            ("bias", bias, MAYBE_TENSOR),
+            ("stride", stride, WHOLE),
+            ("padding", padding, MAYBE_WHOLE),
+        ),
+    )
+    check_clip(op, x)
+    c, shape = x.shape[-1], weight.shape
+    if len(shape) != 4 or shape[1] != c or shape[2] != shape[3] or 0 in shape:
+        raise ValueError(f"{op} takes weight [O, {c}, k, k], got {list(shape)}")
+    if bias is not None:
+        check_shapes(op, (("bias", bias, shape[:1]),))
+    _check_places(x, shape[-1], stride, padding)
+    check_tensors(op, (x, weight) if bias is None else (x, weight, bias))
+    return convolve_frames(x, weight, bias, stride=stride, padding=padding)
+
+
+def _check_places(x: Tensor, kernel: int, stride: int, padding: int | None) -> None:
+    if stride < 1:
+        raise ValueError(f"conv_frames takes a stride of at least 1, got {stride}")
+    if padding is None:
+        return
+    if padding < 0:
+        raise ValueError(f"conv_frames takes padding of at least 0, got {padding}")
+    size = list(x.shape[2:4])
+    if min(size) + 2 * padding < kernel and x.numel():
+        got = f"{size} padded by {padding}"
+        raise ValueError(f"conv_frames takes frames as large as its kernel {kernel}, got {got}")
+
+
+def convolve_frames(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+) -> Tensor:
+    """``conv_frames`` of what was checked."""
+    kernel = weight.shape[-1]
+    padding = kernel // 2 if padding is None else padding
+    if not x.numel():
+        h, w = (n and max(0, (n + 2 * padding - kernel) // stride + 1) for n in x.shape[2:4])
+        return empty(cast(x), (*x.shape[:2], h, w, len(weight)), x, weight, bias)
+    y = F.conv2d(*_alike(_frames(x), weight, bias), stride, padding)
     return _clips(y, x)
+
+
+def _alike(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All in one dtype, the clip's or autocast's, which torch casts to by itself."""
+    if weight.dtype == x.dtype and (bias is None or bias.dtype == x.dtype):
+        return x, weight, bias
+    dtype = cast_dtype(x)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 def _frames(x: Tensor) -> Tensor:
@@ -49,10 +108,11 @@ def is_flat(weight: Tensor, stride: int) -> bool:
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int, flat: bool) -> Tensor:
     """Convolve clips with weight [O, C, kt, kh, kw] over frames ``stride`` pixels apart.
 
-    flat: as images, where ``is_flat`` says that this is the same.
+    flat: as images, where ``is_flat`` says that this is the same. In the dtype of ``cast(x)``.
     """
     images, planes, strides, padding = _as_cudnn(x, weight, stride, flat)
-    y = (F.conv2d if flat else F.conv3d)(images, planes, bias, strides, padding)
+    convolution = F.conv2d if flat else F.conv3d
+    y = convolution(*_alike(images, planes, bias), strides, padding)
     return _as_clips(y, x, weight, flat)
 
 
@@ -63,6 +123,8 @@ def conv_gradients(
 
     weight: [O, C, k, k] or [O, C, kt, kh, kw].
     """
+    if not x.numel():
+        return torch.empty_like(x), torch.zeros_like(weight)
     kernel = as_3d(weight)
     flat = is_flat(kernel, stride)
     images, planes, strides, padding = _as_cudnn(x, kernel.to(x.dtype), stride, flat)

@@ -1,7 +1,7 @@
 """The one rule that picks fused or eager, and the checks that both share."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from . import launch
 
 FUSED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+DTYPES = (*FUSED_DTYPES, torch.float64)
 
 _open_blocks = 0
 _warned: set[str] = set()
@@ -32,10 +33,10 @@ def fused(op: str, *tensors: Tensor | None, limit: str = "") -> bool:
     It does on a GPU with Triton, in float32, float16 and bfloat16, outside of ``eager``. ``limit``
     says what of the shapes it does not cover: then, and without Triton, a user of a GPU is warned
     once.
-    Raises ValueError for tensors of no floating dtype and on several devices.
+    Raises ValueError for tensors of another dtype than ``DTYPES`` and on several devices.
     """
     given = [t for t in tensors if t is not None]
-    _check(op, given)
+    check_tensors(op, given)
     if _open_blocks or any(t.dtype not in FUSED_DTYPES for t in given):
         return False
     if not given[0].is_cuda:
@@ -47,13 +48,19 @@ def fused(op: str, *tensors: Tensor | None, limit: str = "") -> bool:
     return launch.available and not limit
 
 
-def _check(op: str, tensors: list[Tensor]) -> None:
-    if len({t.device for t in tensors}) > 1:
-        devices = ", ".join(str(t.device) for t in tensors)
-        raise ValueError(f"{op} takes tensors on one device, got {devices}")
-    if not all(t.is_floating_point() for t in tensors):
-        dtypes = ", ".join(str(t.dtype) for t in tensors)
-        raise ValueError(f"{op} takes floating dtypes, got {dtypes}")
+def check_tensors(op: str, tensors: Sequence[Tensor]) -> None:
+    """Raise ValueError for tensors of another dtype than ``DTYPES`` and on several devices."""
+    device = tensors[0].device
+    for t in tensors:
+        if t.device != device:
+            devices = ", ".join(str(t.device) for t in tensors)
+            raise ValueError(f"{op} takes tensors on one device, got {devices}")
+        if t.layout is not torch.strided:
+            layouts = ", ".join(str(t.layout) for t in tensors)
+            raise ValueError(f"{op} takes tensors of layout torch.strided, got {layouts}")
+        if t.dtype not in DTYPES:
+            dtypes = ", ".join(str(t.dtype) for t in tensors)
+            raise ValueError(f"{op} takes {', '.join(map(str, DTYPES))}, got {dtypes}")
 
 
 @launch.constant
@@ -66,7 +73,12 @@ def _warn(message: str) -> None:
 
 def cast(x: Tensor) -> Tensor:
     """``x`` in the dtype that autocast gives to matrix products."""
-    return x.to(cast_dtype(x))
+    return in_dtype(x, cast_dtype(x))
+
+
+def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """As ``x.to(dtype)``, which takes microseconds to do nothing."""
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def cast_dtype(x: Tensor) -> torch.dtype:

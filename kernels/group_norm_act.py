@@ -10,8 +10,20 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from .checks import Film, check_norm
+from .checks import (
+    FLAG,
+    MAYBE_AFFINE,
+    MAYBE_PAIR,
+    MAYBE_TENSOR,
+    TENSOR,
+    WHOLE,
+    Film,
+    check_groups,
+    check_kinds,
+    check_norm,
+)
 from .dispatch import fused
+from .empty import empty
 from .group_norm import group_limit, group_norm_fused
 from .rms_norm_act import finished, spread
 
@@ -62,12 +74,28 @@ def group_norm_act(
     Differentiable in all. Raises ValueError where ``groups`` does not divide C, or shapes, devices
     or dtypes do not go together.
     """
+    op = "group_norm_act"
+    check_kinds(
+        op,
+        (
+            ("x", x, TENSOR),
+            ("affine", affine, MAYBE_AFFINE),
+            ("film", film, MAYBE_PAIR),
+            ("groups", groups, WHOLE),
+            ("residual", residual, MAYBE_TENSOR),
+            ("act", act, FLAG),
+            ("pre_act", pre_act, FLAG),
+            ("conv_bias", conv_bias, MAYBE_TENSOR),
+        ),
+    )
     weight, bias = affine or (None, None)
-    check_norm("group_norm_act", x, film, residual, weight=weight, bias=bias, conv_bias=conv_bias)
-    if not 1 <= groups <= x.shape[-1] or x.shape[-1] % groups:
-        raise ValueError(f"groups must divide the {x.shape[-1]} channels, got {groups}")
+    check_norm(op, x.shape, film, residual, weight=weight, bias=bias, conv_bias=conv_bias)
+    check_groups(op, groups, x.shape[-1])
     given = (x, conv_bias, weight, bias, *(film or ()), residual)
-    if fused("group_norm_act", *given, limit=group_limit(x.shape[-1], groups)):
+    is_fused = fused(op, *given, limit=group_limit(x.shape[-1], groups))
+    if not x.numel():
+        return empty(x, x.shape, *given)
+    if is_fused:
         return group_norm_fused(
             *(x, conv_bias, affine, film, residual),
             groups=groups,
@@ -75,12 +103,28 @@ def group_norm_act(
             pre_act=pre_act,
             eps=EPS,
         )
+    return _eager(
+        x, conv_bias, weight, bias, film, residual, groups=groups, act=act, pre_act=pre_act
+    )
+
+
+def _eager(
+    x: Tensor,
+    conv_bias: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    film: Film | None,
+    residual: Tensor | None,
+    *,
+    groups: int,
+    act: bool,
+    pre_act: bool,
+) -> Tensor:
     u = x if conv_bias is None else x + conv_bias
     u = F.silu(u) if pre_act else u
-    # torch takes parameters in float32 or in its input's dtype
-    weight, bias = (
-        t if t is None or t.dtype == torch.float32 else t.to(u.dtype) for t in (weight, bias)
-    )
+    # torch takes parameters in its input's dtype, or in float32 beside 16 bits
+    dtype = torch.float32 if u.dtype.itemsize == 2 else u.dtype
+    weight, bias = (t if t is None else t.to(dtype) for t in (weight, bias))
     # a view with channels-last strides, which the norm reads in place
     y = torch.group_norm(rearrange(u, "b ... c -> b c ..."), groups, weight, bias, EPS)
     y = rearrange(y, "b c ... -> b ... c")

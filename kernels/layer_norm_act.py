@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import Film, check_norm
+from .checks import (
+    AFFINE,
+    FLAG,
+    MAYBE_PAIR,
+    MAYBE_TENSOR,
+    TENSOR,
+    Film,
+    check_kinds,
+    check_norm,
+)
 from .dispatch import fused
 from .rms_norm_act import finished, spread
 from .row_norm import row_limit, row_norm_act
@@ -49,8 +58,18 @@ def layer_norm_act(
     (scale, shift), each [B, C]. Differentiable in all. Raises ValueError where shapes, devices or
     dtypes do not go together.
     """
+    check_kinds(
+        "layer_norm_act",
+        (
+            ("x", x, TENSOR),
+            ("affine", affine, AFFINE),
+            ("film", film, MAYBE_PAIR),
+            ("residual", residual, MAYBE_TENSOR),
+            ("act", act, FLAG),
+        ),
+    )
     weight, bias = affine
-    check_norm("layer_norm_act", x, film, residual, weight=weight, bias=bias)
+    check_norm("layer_norm_act", x.shape, film, residual, weight=weight, bias=bias)
     given = (x, weight, bias, *(film or ()), residual)
     if fused("layer_norm_act", *given, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, affine, film, residual, centered=True, act=act, eps=EPS)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from .checks import check_clip, check_heads, check_shapes
+from .checks import PAIR, TENSOR, WHOLE, check_clip, check_heads, check_kinds, check_shapes
 from .dispatch import cast, fused
+from .empty import empty
 from .launch import precision
 from .layer_norm_act import layer_norm
 from .linear_block import EPS, Sizes, Weights, fused_backward, fused_forward, tiles_of
@@ -163,7 +164,10 @@ def linear_attention(
     """
     _check(x, norm_weight, qkv_weight, out, heads)
     weights = (norm_weight, qkv_weight, *out)
-    if fused("linear_attention", x, *weights, limit=_limit(x, qkv_weight, heads)):
+    is_fused = fused("linear_attention", x, *weights)
+    if not x.numel():
+        return empty(cast(x), x.shape, x, *weights)
+    if is_fused:
         x = cast(x).contiguous()
         wide = _wide(_sizes(x, qkv_weight, heads), x.dtype)
         y: Tensor = _linear_attention(x, *(w.contiguous() for w in weights), heads, wide)[0]
@@ -176,24 +180,29 @@ def linear_attention(
 def _check(
     x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, out: tuple[Tensor, Tensor], heads: int
 ) -> None:
-    op, rows, c = "linear_attention", len(qkv_weight), x.shape[-1]
+    op = "linear_attention"
+    check_kinds(
+        op,
+        (
+            ("x", x, TENSOR),
+            ("norm_weight", norm_weight, TENSOR),
+            ("qkv_weight", qkv_weight, TENSOR),
+            ("out", out, PAIR),
+            ("heads", heads, WHOLE),
+        ),
+    )
     check_clip(op, x)
-    check_heads(op, heads, rows)
+    check_heads(op, heads, qkv_weight)
+    rows, c = len(qkv_weight), x.shape[-1]
     check_shapes(
         op,
-        [
-            ("norm_weight", norm_weight, [c]),
-            ("qkv_weight", qkv_weight, [rows, c]),
-            ("out weight", out[0], [c, rows // 3]),
-            ("out bias", out[1], [c]),
-        ],
+        (
+            ("norm_weight", norm_weight, (c,)),
+            ("qkv_weight", qkv_weight, (rows, c)),
+            ("out weight", out[0], (c, rows // 3)),
+            ("out bias", out[1], (c,)),
+        ),
     )
-
-
-def _limit(x: Tensor, qkv_weight: Tensor, heads: int) -> str:
-    """What of the shapes the kernels do not take."""
-    _, n, c, _, d = _sizes(x, qkv_weight, heads)
-    return "" if n and c and d else "an empty frame"
 
 
 def _eager(

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 PLAIN = {Tensor, torch.nn.Parameter}
 
@@ -36,7 +35,14 @@ class Op:
             setup_context(ctx, args, output)
             return output
 
-        methods = {"forward": forward, "backward": once_differentiable(backward)}
+        # torch's once_differentiable is silent where a second derivative has another way, too
+        def once(ctx: Any, *grads: Any) -> Any:
+            if torch.is_grad_enabled():
+                name = self.custom._name
+                raise RuntimeError(f"{name} has no second derivative: kernels.eager() has one")
+            return backward(ctx, *grads)
+
+        methods = {"forward": forward, "backward": once}
         methods = {name: staticmethod(method) for name, method in methods.items()}
         self._differentiable = type(self.custom._name, (torch.autograd.Function,), methods)
 

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .checks import Film, check_norm
+from .checks import FLAG, MAYBE_PAIR, MAYBE_TENSOR, TENSOR, Film, check_kinds, check_norm
 from .dispatch import fused
 from .row_norm import row_limit, row_norm_act
 
@@ -53,11 +52,21 @@ def rms_norm_act(
     x: [B, ..., C], residual too; weight: [C]; film: (scale, shift), each [B, C]. Differentiable
     in all. Raises ValueError where shapes, devices or dtypes do not go together.
     """
-    check_norm("rms_norm_act", x, film, residual, weight=weight)
+    check_kinds(
+        "rms_norm_act",
+        (
+            ("x", x, TENSOR),
+            ("weight", weight, TENSOR),
+            ("film", film, MAYBE_PAIR),
+            ("residual", residual, MAYBE_TENSOR),
+            ("act", act, FLAG),
+        ),
+    )
+    check_norm("rms_norm_act", x.shape, film, residual, weight=weight)
     if fused("rms_norm_act", x, weight, *(film or ()), residual, limit=row_limit(x.shape[-1])):
         return row_norm_act(x, (weight, None), film, residual, centered=False, act=act, eps=EPS)
     gain = weight * x.shape[-1] ** 0.5
-    y: Tensor = _Normalize.apply(x)
+    y: Tensor = _Normalize.apply(x)[0]
     if film is None:
         y = y * gain
     else:
@@ -73,7 +82,10 @@ def finished(y: Tensor, dtype: torch.dtype, act: bool, residual: Tensor | None) 
 
 
 class _Normalize(torch.autograd.Function):
-    """Rows at unit length, the gradient in three passes: torch's takes twice as many."""
+    """Rows at unit length, the gradient in three passes: torch's takes twice as many.
+
+    The length is an output for the sake of second derivatives.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Any:
@@ -82,11 +94,17 @@ class _Normalize(torch.autograd.Function):
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).clamp_min_(EPS)
         y = (x / length).to(x.dtype)
         ctx.save_for_backward(y, length)
-        return y
+        ctx.set_materialize_grads(False)
+        return y, length
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor | None, grad_length: Tensor | None) -> Tensor | None:
         y, length = ctx.saved_tensors
-        along = (grad * y).sum(dim=-1, keepdim=True)
-        return torch.addcmul(grad, y, along, value=-1).div_(length)
+        dx = None
+        if grad is not None:
+            along = (grad * y).sum(dim=-1, keepdim=True)
+            dx = torch.addcmul(grad, y, along, value=-1).div_(length)
+        if grad_length is not None:
+            more = (grad_length * y).to(y.dtype)
+            dx = more if dx is None else dx + more
+        return dx

@@ -257,8 +257,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
 
 
 def _gradients(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-    dx, *rest = row_norm_backward(dz.contiguous(), *ctx.saved_tensors, *ctx.options)
-    given = (g if g.numel() else None for g in rest)
+    tensors = ctx.saved_tensors  # once: gradient checkpointing makes them anew
+    dx, *rest = row_norm_backward(dz.contiguous(), *tensors, *ctx.options)
+    given = (None if t is None else g for t, g in zip(tensors[1:], rest, strict=True))
     return dx, *given, dz if ctx.has_residual else None, None, None, None
 
 

@@ -12,8 +12,17 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
-from .checks import check_clip, check_heads, check_shapes
+from .checks import (
+    MAYBE_TENSOR,
+    TENSOR,
+    WHOLE,
+    check_clip,
+    check_heads,
+    check_kinds,
+    check_shapes,
+)
 from .dispatch import cast, cast_dtype, fused
+from .empty import empty
 from .layer_norm_act import layer_norm, layer_norm_act
 from .split import split_bmm
 from .temporal_block import block_limit, temporal_block
@@ -81,12 +90,15 @@ def temporal_attention(
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out_weight:
     [C, heads * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the
     normalised frames; focus_present: bool [B]. Differentiable in all but angles. Raises ValueError
-    for more than 64 frames, and where shapes, devices or dtypes do not go together.
+    for no frames and more than 64, and where shapes, devices or dtypes do not go together.
     """
     weights, tables = (norm_weight, qkv_weight, out_weight), (angles, bias, frames)
     _check(x, *weights, heads, *tables, focus_present)
     limit = core_limit(x.shape[1], qkv_weight.shape[0] // (3 * heads), cast_dtype(x))
-    if fused("temporal_attention", x, *weights, *tables, limit=limit):
+    is_fused = fused("temporal_attention", x, *weights, *tables, limit=limit)
+    if not x.numel():
+        return empty(cast(x), x.shape, x, *weights, bias, frames)
+    if is_fused:
         if not block_limit(x, qkv_weight, heads):
             return temporal_block(x, *weights, *tables, focus_present, heads=heads)
         x = cast(x)
@@ -125,29 +137,48 @@ def _check(
     frames: Tensor | None,
     focus_present: Tensor | None,
 ) -> None:
-    op, rows = "temporal_attention", len(qkv_weight)
+    op = "temporal_attention"
+    check_kinds(
+        op,
+        (
+            ("x", x, TENSOR),
+            ("norm_weight", norm_weight, TENSOR),
+            ("qkv_weight", qkv_weight, TENSOR),
+            ("out_weight", out_weight, TENSOR),
+            ("heads", heads, WHOLE),
+            ("angles", angles, MAYBE_TENSOR),
+            ("bias", bias, MAYBE_TENSOR),
+            ("frames", frames, MAYBE_TENSOR),
+            ("focus_present", focus_present, MAYBE_TENSOR),
+        ),
+    )
     check_clip(op, x)
-    check_heads(op, heads, rows)
+    check_heads(op, heads, qkv_weight)
     b, t, _, _, c = x.shape
-    if t > MAX_FRAMES:
-        raise ValueError(f"{op} takes up to {MAX_FRAMES} frames, got {t}")
-    half = rows // (3 * heads) // 2
-    pairs = 0 if angles is None or not angles.ndim else min(angles.shape[-1], half)
+    if not 1 <= t <= MAX_FRAMES:
+        raise ValueError(f"{op} takes 1 to {MAX_FRAMES} frames, got {t}")
+    rows = len(qkv_weight)
+    most = rows // (3 * heads) // 2
+    if angles is not None and (angles.shape[:-1] != (t,) or angles.shape[-1] > most):
+        wanted = f"[{t}, {most} or less]: heads have {rows // (3 * heads)} channels"
+        raise ValueError(f"{op} takes angles {wanted}; got {list(angles.shape)}")
     check_shapes(
         op,
-        [
-            ("norm_weight", norm_weight, [c]),
-            ("qkv_weight", qkv_weight, [rows, c]),
-            ("out_weight", out_weight, [c, rows // 3]),
-            ("angles", angles, [t, pairs]),
-            ("bias", bias, [heads, t, t]),
-            ("frames", frames, [t, c]),
-            ("focus_present", focus_present, [b]),
-        ],
+        (
+            ("norm_weight", norm_weight, (c,)),
+            ("qkv_weight", qkv_weight, (rows, c)),
+            ("out_weight", out_weight, (c, rows // 3)),
+            ("bias", bias, (heads, t, t)),
+            ("frames", frames, (t, c)),
+            ("focus_present", focus_present, (b,)),
+        ),
     )
-    if focus_present is not None and focus_present.dtype != torch.bool:
-        raise ValueError(f"{op} takes focus_present of bool, got {focus_present.dtype}")
-    if focus_present is not None and focus_present.device != x.device:
+    if focus_present is None:
+        return
+    if focus_present.dtype != torch.bool or focus_present.layout != torch.strided:
+        got = f"{focus_present.dtype}, {focus_present.layout}"
+        raise ValueError(f"{op} takes focus_present of bool, torch.strided; got {got}")
+    if focus_present.device != x.device:
         devices = f"{x.device}, {focus_present.device}"
         raise ValueError(f"{op} takes tensors on one device, got {devices}")
 

@@ -198,24 +198,6 @@ def test_nothing_to_update():
     run(weights([]), [[]], rates=[])
 
 
-@pytest.mark.parametrize("path", ["fused", "eager"])
-def test_what_does_not_go_together_is_refused(monkeypatch, path):
-    if path == "eager":
-        monkeypatch.setattr("fastvd.kernels.dispatch._open_blocks", 1)
-    w = weights([(2, 3), (4,)])
-    with pytest.raises(ValueError, match="takes 2 steps, got 1"):
-        kernels.AdamWEma(w.params, w.state._replace(steps=w.state.steps[:1]), betas=BETAS)
-    with pytest.raises(ValueError, match=r"takes averages \[4\], got \[2, 3\]"):
-        kernels.AdamWEma(w.params, w.state, w.averages[:1] * 2, betas=BETAS)
-    optimizer = kernels.AdamWEma(w.params, w.state, w.averages, betas=BETAS)
-    with pytest.raises(ValueError, match="takes 2 grads, got 1"):
-        optimizer.update(w.params[:1], rates=RATES[:2])
-    with pytest.raises(ValueError, match="takes 2 rates, got 8"):
-        optimizer.update(w.params, rates=RATES)
-    with pytest.raises(ValueError, match="takes scale of one number"):
-        optimizer.update(w.params, rates=RATES[:2], scale=torch.ones(2))
-
-
 def test_the_kernel_runs_here(monkeypatch):
     launched = []
     monkeypatch.setattr(adamw_ema, "launch", lambda *args, **_: launched.append(args[1]))

@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused(monkeypatch, path):
         kernels.conv_pair(x, first._replace(bias=second.bias), second)
     with pytest.raises(ValueError, match="takes residual"):
         kernels.conv_pair(x, first, second, residual=x)
-    with pytest.raises(ValueError, match=r"takes shortcut \[5, 4\], got \[4, 5\]"):
+    with pytest.raises(ValueError, match=r"shortcut takes weight \[5, 4\], got \[4, 5\]"):
         kernels.conv_pair(x, first, second, shortcut=(torch.ones(4, 5), torch.ones(5)))
     shortcut = (torch.ones(5, 4), torch.ones(5))
     with pytest.raises(ValueError, match="a residual or a shortcut, got both"):

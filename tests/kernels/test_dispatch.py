@@ -72,6 +72,7 @@ class FakeGpuTensor:
 
     is_cuda = True
     dtype = torch.float32
+    layout = torch.strided
     device = torch.device("cuda", 0)
 
     def is_floating_point(self) -> bool:

@@ -225,10 +225,10 @@ def test_wrong_shapes_are_named(path):
             ((x[0], norm, qkv, weight, bias), r"takes x \[B, T, H, W, C\], got \[1, 2, 2, 24\]"),
             ((x, norm[1:], qkv, weight, bias), r"takes norm_weight \[24\], got \[23\]"),
             ((x, norm, qkv[:, 1:], weight, bias), r"takes qkv_weight \[96, 24\], got \[96, 23\]"),
-            ((x, norm, qkv[1:], weight, bias), "3 . 2 heads must divide the rows, got 95"),
+            ((x, norm, qkv[1:], weight, bias), r"3 . 2 heads . D, C\], got \[95, 24\]"),
             ((x, norm, qkv, weight.mT, bias), r"takes out weight \[24, 32\], got \[32, 24\]"),
             ((x, norm, qkv, weight, bias[1:]), r"takes out bias \[24\], got \[23\]"),
-            ((x.long(), norm, qkv, weight, bias), "takes floating dtypes, got torch.int64"),
+            ((x.long(), norm, qkv, weight, bias), "torch.float64, got torch.int64"),
         ):
             a, b, c, *out = wrong
             with pytest.raises(ValueError, match=message):

@@ -49,9 +49,9 @@ def test_both_ways_give_the_same():
 
 def test_a_second_derivative_is_refused():
     x = torch.ones(3, requires_grad=True)
-    (dx,) = torch.autograd.grad(times(x, 2.0) ** 2, x, torch.ones(3), create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate twice"):
-        dx.sum().backward()
+    y = times(x, 2.0) ** 2
+    with pytest.raises(RuntimeError, match=r"times has no second derivative: kernels.eager\(\)"):
+        torch.autograd.grad(y, x, torch.ones(3), create_graph=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
