@@ -1,8 +1,4 @@
-"""Convolution, norm, FiLM, SiLU and a residual in one step.
-
-``y = norm_act(conv(x) + bias)``, ``norm_act`` one of ``rms_norm_act``, ``layer_norm_act`` and
-``group_norm_act``, whose files have the formulas; ``conv_choice`` says what computes it.
-"""
+"""Convolution, norm, FiLM, SiLU and a residual in one step; ``conv_choice`` says by what."""
 
 from typing import Any, NamedTuple, get_args
 
@@ -75,7 +71,7 @@ def reference(
     pre_act: bool = False,
     stride: int = 1,
 ) -> Tensor:
-    """The formula above as a 3-D convolution and the norm's reference."""
+    """The formula of ``conv_norm_act`` as a 3-D convolution and the norm's reference."""
     kernel = as_3d(weight)
     padding = [k // 2 for k in kernel.shape[2:]]
     y = F.conv3d(rearrange(x, "b t h w c -> b c t h w"), kernel, bias, (1, stride, stride), padding)
@@ -108,13 +104,16 @@ def conv_norm_act(
 ) -> Tensor:
     """Convolve ``x``, normalise, modulate, activate if ``act``, add ``residual``.
 
-    x: [B, T, H, W, C]; weight: [O, C, k, k], for each frame, or [O, C, kt, kh, kw], all odd; bias:
-    [O]; stride: in height and width; norm: over channels (rms, layer) or over the clip and the
-    channels of each of ``groups``; norm_weight, norm_bias: [O] (group: or none; rms: no bias);
-    film: (scale, shift), each [B, O]; residual: as the output; pre_act: SiLU before the norm.
-    implementation: none for the quickest known. Returns [B, T, H', W', O], H' = ceil(H / stride),
-    in the clip's dtype, or autocast's. Differentiable in all. Raises ValueError where shapes,
-    devices or dtypes do not go together, and for an implementation that does not take them.
+    ``y = norm_act(conv(x) + bias)``, the convolution padded by half a kernel, ``norm_act`` one of
+    ``rms_norm_act``, ``layer_norm_act`` and ``group_norm_act``.
+    x: [B, T, H, W, C]; weight: [O, C, k, k], for each frame, or [O, C, kt, kh, kw], all odd;
+    bias: [O]; stride: in height and width; norm: over channels (rms, layer) or over the clip
+    and the channels of each of ``groups``; norm_weight, norm_bias: [O] (group: or none; rms: no
+    bias); film: (scale, shift), each [B, O]; residual: as the output; pre_act: SiLU before the
+    norm. implementation: none for the quickest known. Returns [B, T, H', W', O], H' = ceil(H /
+    stride), in the clip's dtype, or autocast's. Differentiable in all. Raises TypeError for
+    another kind of argument, ValueError where shapes, devices or dtypes do not go together, and
+    for an implementation that does not take them.
     """
     behind = _Behind(norm, norm_weight, norm_bias, groups, film, residual, act, pre_act)
     _check_kinds(x, weight, bias, stride, behind)

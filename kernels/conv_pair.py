@@ -1,9 +1,8 @@
 """Two convolutions, RMS norm, FiLM and SiLU behind each, and a residual; the middle is not kept.
 
-``z = rms_norm_act(conv(x) + bias)`` of the first, ``y = rms_norm_act(conv(z) + bias) + residual``
-of the second; the residual may be a linear map of x. The backward pass of the second convolution
-takes z: it is made again there from the first convolution's output, which the norm keeps as it is.
-That takes two passes over z and saves one of the four activations of a residual block.
+The backward pass of the second convolution takes what comes in between: it is made again there
+from the first convolution's output, which the norm keeps as it is. That takes two passes over it
+and saves one of the four activations of a residual block.
 """
 
 from typing import Any, NamedTuple
@@ -58,7 +57,7 @@ def reference(
     residual: Tensor | None = None,
     shortcut: Shortcut | None = None,
 ) -> Tensor:
-    """The formula above, step by step."""
+    """The formula of ``conv_pair``, step by step."""
     residual = residual if shortcut is None else F.linear(x, *shortcut)
     (w1, b1, gain1, film1), (w2, b2, gain2, film2) = first, second
     z = conv_reference(x, w1, b1, norm_weight=gain1, film=film1)
@@ -137,9 +136,12 @@ def conv_pair(
 ) -> Tensor:
     """``conv_norm_act`` by ``first``, then by ``second`` with a residual.
 
-    x: [B, T, H, W, C]; residual: as the output, [B, T, H, W, O], or none; shortcut: weight [O, C]
-    and bias [O] that make the residual of x. In the clip's dtype, or autocast's. Differentiable in
-    all. Raises ValueError where shapes, devices or dtypes do not go together.
+    ``z = rms_norm_act(conv(x) + bias)`` of the first, ``y = rms_norm_act(conv(z) + bias) +
+    residual`` of the second.
+    x: [B, T, H, W, C]; residual: as the output, [B, T, H, W, O], or none; shortcut: weight [O,
+    C] and bias [O] that make the residual of x. In the clip's dtype, or autocast's.
+    Differentiable in all. Raises TypeError for another kind of argument, ValueError where
+    shapes, devices or dtypes do not go together.
     """
     first, second = (_as_conv(*named) for named in (("first", first), ("second", second)))
     _check(x, first, second, residual, shortcut)

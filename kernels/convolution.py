@@ -19,8 +19,9 @@ def conv_frames(
 ) -> Tensor:
     """Convolve every frame: x [B, T, H, W, C], weight [O, C, k, k]; padding defaults to k // 2.
 
-    bias: [O], or none. In the clip's dtype, or autocast's. Differentiable in all. Raises ValueError
-    where shapes, devices or dtypes do not go together.
+    bias: [O], or none. In the clip's dtype, or autocast's. Differentiable in all. Raises
+    TypeError for another kind of argument, ValueError where shapes, devices or dtypes do not go
+    together.
     """
     op = "conv_frames"
     check_kinds(

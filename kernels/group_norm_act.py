@@ -1,9 +1,4 @@
-"""Group norm, FiLM, SiLU and a residual in one step.
-
-``y = act(norm(u) * (1 + scale) + shift) + residual``, ``norm(u) = (u - mean) / sqrt(var + eps) *
-weight + bias``: mean and variance over all positions of a sample and the channels of a group; ``u =
-x + conv_bias``, the bias of the convolution that made x, or the SiLU of that (``pre_act``).
-"""
+"""Group norm, FiLM, SiLU and a residual in one step."""
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +36,7 @@ def reference(
     pre_act: bool = False,
     conv_bias: Tensor | None = None,
 ) -> Tensor:
-    """The formula above, step by step."""
+    """The formula of ``group_norm_act``, step by step."""
     u = x if conv_bias is None else x + conv_bias
     u = F.silu(u) if pre_act else u
     grouped = rearrange(u, "b ... (g c) -> b g (...) c", g=groups)
@@ -69,10 +64,14 @@ def group_norm_act(
 ) -> Tensor:
     """Normalise groups of channels over a sample, modulate, activate if ``act``, add ``residual``.
 
+    ``y = act(norm(u) * (1 + scale) + shift) + residual``, ``norm(u) = (u - mean) / sqrt(var + eps)
+    * weight + bias``, mean and variance over all positions of a sample and the channels of a group,
+    act SiLU; ``u = x + conv_bias``, the bias of the convolution that made x, or the SiLU of that
+    (``pre_act``): group norm (1803.08494, eq. 7), FiLM (1709.07871, eq. 2).
     x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
-    (scale, shift), each [B, C]; conv_bias: [C], added to x first; pre_act: SiLU before the norm.
-    Differentiable in all. Raises ValueError where ``groups`` does not divide C, or shapes, devices
-    or dtypes do not go together.
+    (scale, shift), each [B, C]; conv_bias: [C], added to x first; pre_act: SiLU before the
+    norm. Differentiable in all. Raises TypeError for another kind of argument, ValueError where
+    ``groups`` does not divide C, or shapes, devices or dtypes do not go together.
     """
     op = "group_norm_act"
     check_kinds(

@@ -1,8 +1,4 @@
-"""Layer norm over channels, FiLM, SiLU and a residual in one step.
-
-``y = act(norm(x) * (1 + scale) + shift) + residual``, ``norm(x) = (x - mean) / sqrt(var + eps) *
-weight + bias``, mean and variance over the channels of a row.
-"""
+"""Layer norm over channels, FiLM, SiLU and a residual in one step."""
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +29,7 @@ def reference(
     residual: Tensor | None = None,
     act: bool = True,
 ) -> Tensor:
-    """The formula above, step by step."""
+    """The formula of ``layer_norm_act``, step by step."""
     var, mean = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
     y = (x - mean) * (var + EPS).rsqrt() * affine[0]
     if affine[1] is not None:
@@ -54,9 +50,12 @@ def layer_norm_act(
 ) -> Tensor:
     """Normalise each row of ``x``, modulate, activate if ``act``, add ``residual``.
 
+    ``y = act(norm(x) * (1 + scale) + shift) + residual``, ``norm(x) = (x - mean) / sqrt(var + eps)
+    * weight + bias``, mean and variance over the channels of a row, act SiLU: layer norm
+    (1607.06450, eq. 3), FiLM (1709.07871, eq. 2).
     x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
-    (scale, shift), each [B, C]. Differentiable in all. Raises ValueError where shapes, devices or
-    dtypes do not go together.
+    (scale, shift), each [B, C]. Differentiable in all. Raises TypeError for another kind of
+    argument, ValueError where shapes, devices or dtypes do not go together.
     """
     check_kinds(
         "layer_norm_act",

@@ -1,8 +1,4 @@
-"""Spatial linear attention of each frame as one residual block.
-
-``y = LN(x)``, ``q, k, v = y W``, per head: ``q = softmax_D(q) / sqrt(D)``, ``k = softmax_L(k)``,
-``out = x + bias + sum over heads of (q (k^T v)) Wo``. LN has a gain and no bias.
-"""
+"""Spatial linear attention of each frame as one residual block."""
 
 from typing import Any
 
@@ -27,7 +23,7 @@ CHANNELS = 128
 def reference(
     x: Tensor, norm_weight: Tensor, qkv_weight: Tensor, *, out: tuple[Tensor, Tensor], heads: int
 ) -> Tensor:
-    """The formula above, step by step."""
+    """The formula of ``linear_attention``, step by step."""
     y = F.layer_norm(x, x.shape[-1:], norm_weight, None, EPS)
     q, k, v = rearrange(
         F.linear(y, qkv_weight), "b t h w (three a d) -> three (b t) a (h w) d", three=3, a=heads
@@ -158,9 +154,12 @@ def linear_attention(
 ) -> Tensor:
     """Add linear attention over the positions of each frame, layer-normed first, to ``x``.
 
-    x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out: weight
-    [C, heads * D] and bias [C]. Differentiable in all. Raises ValueError where shapes, devices or
-    dtypes do not go together.
+    ``y = LN(x)``, ``q, k, v = y W``, per head: ``q = softmax_D(q) / sqrt(D)``,
+    ``k = softmax_L(k)``, ``out = x + bias + sum over heads of (q (k^T v)) Wo``; LN has a gain and
+    no bias, L are the positions of a frame: efficient attention (1812.01243, section 3.2).
+    x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out: weight [C, heads
+    * D] and bias [C]. Differentiable in all. Raises TypeError for another kind of argument,
+    ValueError where shapes, devices or dtypes do not go together.
     """
     _check(x, norm_weight, qkv_weight, out, heads)
     weights = (norm_weight, qkv_weight, *out)

@@ -1,8 +1,4 @@
-"""RMS norm over channels, FiLM, SiLU and a residual in one step.
-
-``y = act(x * sqrt(C) / max(|x|, eps) * weight * (1 + scale) + shift) + residual``, |x| the length
-of a row.
-"""
+"""RMS norm over channels, FiLM, SiLU and a residual in one step."""
 
 from typing import Any
 
@@ -25,7 +21,7 @@ def reference(
     residual: Tensor | None = None,
     act: bool = True,
 ) -> Tensor:
-    """The formula above, step by step."""
+    """The formula of ``rms_norm_act``, step by step."""
     y = F.normalize(x, dim=-1, eps=EPS) * x.shape[-1] ** 0.5 * weight
     if film is not None:
         scale, shift = film
@@ -49,8 +45,11 @@ def rms_norm_act(
 ) -> Tensor:
     """Normalise each row of ``x`` by its RMS, modulate, activate if ``act``, add ``residual``.
 
+    ``y = act(x * sqrt(C) / max(|x|, eps) * weight * (1 + scale) + shift) + residual``, |x| the
+    length of a row, act SiLU: RMS norm (1910.07467, eq. 4), FiLM (1709.07871, eq. 2).
     x: [B, ..., C], residual too; weight: [C]; film: (scale, shift), each [B, C]. Differentiable
-    in all. Raises ValueError where shapes, devices or dtypes do not go together.
+    in all. Raises TypeError for another kind of argument, ValueError where shapes, devices or
+    dtypes do not go together.
     """
     check_kinds(
         "rms_norm_act",

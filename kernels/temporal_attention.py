@@ -1,9 +1,4 @@
-"""Attention over the frames of each pixel as one residual block.
-
-``y = LN(x) + frames``, ``q, k, v = y W``, per head: ``q, k`` turned by rotary angles,
-``p = softmax(q k^T / sqrt(D) + bias)``, ``out = x + sum over heads of (p v) Wo``.
-LN has a gain and no bias. A sample with ``focus_present`` attends to its own frame alone.
-"""
+"""Attention over the frames of each pixel as one residual block."""
 
 from typing import Any
 
@@ -43,7 +38,7 @@ def reference(
     frames: Tensor | None = None,
     focus_present: Tensor | None = None,
 ) -> Tensor:
-    """The formula above, step by step."""
+    """The formula of ``temporal_attention``, step by step."""
     y = F.layer_norm(x, x.shape[-1:], norm_weight, None, EPS)
     if frames is not None:
         y = y + frames[:, None, None]
@@ -87,10 +82,15 @@ def temporal_attention(
 ) -> Tensor:
     """Add attention over the frames of each pixel, layer-normed first, to ``x``.
 
-    x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out_weight:
-    [C, heads * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the
-    normalised frames; focus_present: bool [B]. Differentiable in all but angles. Raises ValueError
-    for no frames and more than 64, and where shapes, devices or dtypes do not go together.
+    ``y = LN(x) + frames``, ``q, k, v = y W``, per head: ``q, k`` turned by rotary angles,
+    ``p = softmax(q k^T / sqrt(D) + bias)``, ``out = x + sum over heads of (p v) Wo``; LN has a gain
+    and no bias; frames of a sample with ``focus_present`` attend to themselves alone: attention
+    (1706.03762, eq. 1) of video diffusion (2204.03458, section 3), rotary angles (2104.09864).
+    x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out_weight: [C, heads
+    * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the normalised
+    frames; focus_present: bool [B]. Differentiable in all but angles. Raises TypeError for
+    another kind of argument, ValueError for no frames and more than 64, and where shapes,
+    devices or dtypes do not go together.
     """
     weights, tables = (norm_weight, qkv_weight, out_weight), (angles, bias, frames)
     _check(x, *weights, heads, *tables, focus_present)
