@@ -56,7 +56,8 @@ if [[ -z ${1:-} || " $* " == *" tests "* ]]; then
   fi
   files=()
   for name in network modes temporal_block temporal_core linear_attention row_norm conv_pair \
-    adamw_ema training group_norm dispatch references without_triton large conv_norm_act ops convergence; do
+    adamw_ema training group_norm dispatch references without_triton large conv_norm_act ops \
+    bad_input adamw_checks convergence; do
     files+=("tests/kernels/test_$name.py")
   done
   run 260 tests env OMP_NUM_THREADS=1 "${tests[@]}" "${parallel[@]}" -m "not gpu" "${files[@]}"

@@ -1,5 +1,6 @@
 """Seeds, and small videos that each test can check by hand."""
 
+import math
 import os
 import random
 import signal
@@ -40,13 +41,20 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that may take long first: at the end the other processes would wait for them."""
+    """Deal the tests that may take long to all processes, first: at the end others would wait."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
     def limit(item: pytest.Item) -> float:
         mark = item.get_closest_marker("timeout")
         return float(mark.args[0]) if mark else 0.0
 
-    items.sort(key=limit, reverse=True)
+    long = sorted(filter(limit, items), key=limit, reverse=True)
+    short = [item for item in items if not limit(item)]
+    # each process starts with a piece of the list
+    size = math.ceil(len(short) / processes)
+    items[:] = []
+    for i in range(processes):
+        items += long[i::processes] + short[i * size : (i + 1) * size]
 
 
 @pytest.fixture(autouse=True)
