@@ -109,8 +109,6 @@ def compiled_rows(cases: list[str], archs: list[int]) -> Iterator[Row]:
     triton.runtime.driver.set_active(stub)
     launch.interpreted = True  # CPU tensors go to the kernels
     launch.INTERPRETED_PROCESSORS = PROCESSORS
-    # where in Python an instruction comes from takes a tenth of the time
-    triton.knobs.compilation.disable_line_info = True
     _library = without_products()
     for arch in archs:
         stub.arch = arch
