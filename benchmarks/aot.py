@@ -107,7 +107,7 @@ def compiled_rows(cases: list[str], archs: list[int]) -> Iterator[Row]:
     """
     stub = Stub()
     triton.runtime.driver.set_active(stub)
-    launch.interpreted = True  # CPU tensors go to the kernels
+    launch.interpreted = launch.interprets_bfloat16 = True  # CPU tensors go to the kernels
     launch.INTERPRETED_PROCESSORS = PROCESSORS
     _library = without_products()
     for arch in archs:

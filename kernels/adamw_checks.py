@@ -24,7 +24,7 @@ class AdamState(NamedTuple):
     exp_avgs: Sequence[Tensor]
     exp_avg_sqs: Sequence[Tensor]
     steps: Sequence[Tensor]
-    """float32 scalars, on the device."""
+    """float32 scalars, on the device: how many steps were made."""
 
 
 def listed(name: str, tensors: Any) -> list[Tensor]:

@@ -1,10 +1,5 @@
 """AdamW on all parameters of a network and the running average of their weights, in one pass.
 
-With ``g = scale * grad``, at step t from 1 (Loshchilov and Hutter 2019, algorithm 2):
-``m <- b1 m + (1 - b1) g``, ``v <- b2 v + (1 - b2) g^2``,
-``p <- (1 - lr weight_decay) p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)``; then the
-average moves, ``average <- decay average + (1 - decay) p``.
-
 Of each parameter, five numbers are read and four written, 36 bytes where its gradient is float32.
 """
 
@@ -55,7 +50,7 @@ def reference(
     scale: float = 1.0,
     eps: float = EPS,
 ) -> None:
-    """The formula above, step by step."""
+    """The formula of ``AdamWEma``, step by step."""
     b1, b2 = betas
     for i, (p, m, v, t) in enumerate(zip(params, *state, strict=True)):
         lr, weight_decay = rates[i]
@@ -159,6 +154,9 @@ def _adamw_ema_kernel(
 class AdamWEma:
     """Updates ``params``, their state and, where given, their running averages, all in place.
 
+    With ``g = scale * grad``, at step t from 1 (1711.05101, algorithm 2): ``m <- b1 m + (1 - b1)
+    g``, ``v <- b2 v + (1 - b2) g^2``, ``p <- (1 - lr weight_decay) p - lr / (1 - b1^t) m / (sqrt(v
+    / (1 - b2^t)) + eps)``; then the average moves, ``average <- decay average + (1 - decay) p``.
     None may be float16, which has no room for the squares of gradients; gradients may. Raises
     TypeError for arguments of another kind, ValueError for numbers out of range and where counts,
     shapes, devices or dtypes do not go together.
@@ -201,10 +199,12 @@ class AdamWEma:
         decay: float = 0.0,
         scale: Tensor | None = None,
     ) -> None:
-        """Make one step; rates: of each parameter; decay: share of the old average that stays.
+        """Make one step, which counts the state's ``steps`` up.
 
-        scale: one number, on the device, that gradients are multiplied with, in place or not; where
-        it is not finite nothing changes. Nothing waits for the device, but in plain PyTorch.
+        rates: learning rate and weight decay of each parameter; decay: share of the old average
+        that stays; scale: one number, on the device, that gradients are multiplied with, in place
+        or not; where it is not finite nothing changes. Nothing waits for the device, but in plain
+        PyTorch.
         """
         grads, rates = listed("grads", grads), list(rates)
         check_step(rates, len(self._params), decay, scale)
@@ -212,6 +212,7 @@ class AdamWEma:
             check_alike(self._params, "grads", grads)
         if not self._params:
             return
+        scale = None if scale is None else scale.reshape(())
         # the others are looked at where the table is made: once, if no weight moves in memory
         if self._addresses != (addresses := [p.data_ptr() for p in self._params]):
             self._look()

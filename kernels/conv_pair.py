@@ -40,7 +40,9 @@ class Conv(NamedTuple):
     weight: Tensor
     """[O, C, k, k], k odd."""
     bias: Tensor
+    """[O]"""
     norm_weight: Tensor
+    """[O]"""
     film: Film | None = None
     """Scale and shift, each [B, O]."""
 

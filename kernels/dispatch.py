@@ -40,12 +40,20 @@ def fused(op: str, *tensors: Tensor | None, limit: str = "") -> bool:
     if _open_blocks or any(t.dtype not in FUSED_DTYPES for t in given):
         return False
     if not given[0].is_cuda:
-        return launch.interpreted and not limit
+        return launch.interpreted and not limit and not _is_garbled(given)
     if not launch.available:
         _warn(f"Triton is not installed: {op} and its like run as plain PyTorch")
     elif limit:
         _warn(f"{op} runs as plain PyTorch: {limit}")
     return launch.available and not limit
+
+
+def _is_garbled(tensors: Sequence[Tensor]) -> bool:
+    """Whether Triton's interpreter takes the numbers for something else, which warns."""
+    if launch.interprets_bfloat16 or all(cast_dtype(t) != torch.bfloat16 for t in tensors):
+        return False
+    _warn("Triton's interpreter does not know bfloat16: this runs as plain PyTorch")
+    return True
 
 
 def check_tensors(op: str, tensors: Sequence[Tensor]) -> None:

@@ -66,8 +66,8 @@ def group_norm_act(
 
     ``y = act(norm(u) * (1 + scale) + shift) + residual``, ``norm(u) = (u - mean) / sqrt(var + eps)
     * weight + bias``, mean and variance over all positions of a sample and the channels of a group,
-    act SiLU; ``u = x + conv_bias``, the bias of the convolution that made x, or the SiLU of that
-    (``pre_act``): group norm (1803.08494, eq. 7), FiLM (1709.07871, eq. 2).
+    eps 1e-5, act SiLU; ``u = x + conv_bias``, the bias of the convolution that made x, or the SiLU
+    of that (``pre_act``): group norm (1803.08494, eq. 7), FiLM (1709.07871, eq. 2).
     x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
     (scale, shift), each [B, C]; conv_bias: [C], added to x first; pre_act: SiLU before the
     norm. Differentiable in all. Raises TypeError for another kind of argument, ValueError where

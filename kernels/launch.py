@@ -14,6 +14,7 @@ __all__ = [
     "ceil_div",
     "constant",
     "interpreted",
+    "interprets_bfloat16",
     "jit",
     "launch",
     "parts_of",
@@ -46,6 +47,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 jit = triton.jit
 interpreted: bool = available and bool(triton.knobs.runtime.interpret)
 """Whether kernels run in Triton's interpreter, on CPU tensors: slow, to test them."""
+interprets_bfloat16 = False
+"""Whether it knows bfloat16, as the tests teach it: by itself it computes with the bits."""
 
 WARPS = 4
 MOST_REGISTERS = 255

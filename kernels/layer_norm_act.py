@@ -51,8 +51,8 @@ def layer_norm_act(
     """Normalise each row of ``x``, modulate, activate if ``act``, add ``residual``.
 
     ``y = act(norm(x) * (1 + scale) + shift) + residual``, ``norm(x) = (x - mean) / sqrt(var + eps)
-    * weight + bias``, mean and variance over the channels of a row, act SiLU: layer norm
-    (1607.06450, eq. 3), FiLM (1709.07871, eq. 2).
+    * weight + bias``, mean and variance over the channels of a row, eps 1e-5, act SiLU: layer
+    norm (1607.06450, eq. 3), FiLM (1709.07871, eq. 2).
     x: [B, ..., C], residual too; affine: (weight, bias), each [C], or None for no bias; film:
     (scale, shift), each [B, C]. Differentiable in all. Raises TypeError for another kind of
     argument, ValueError where shapes, devices or dtypes do not go together.

@@ -154,9 +154,10 @@ def linear_attention(
 ) -> Tensor:
     """Add linear attention over the positions of each frame, layer-normed first, to ``x``.
 
-    ``y = LN(x)``, ``q, k, v = y W``, per head: ``q = softmax_D(q) / sqrt(D)``,
-    ``k = softmax_L(k)``, ``out = x + bias + sum over heads of (q (k^T v)) Wo``; LN has a gain and
-    no bias, L are the positions of a frame: efficient attention (1812.01243, section 3.2).
+    ``y = LN(x)``, ``q, k, v = y W``, per head: ``q = softmax_D(q) / sqrt(D)``, ``k =
+    softmax_L(k)``, ``out = x + bias + sum over heads of (q (k^T v)) Wo``; LN has a gain, no bias
+    and an eps of 1e-5, L are the positions of a frame: efficient attention (1812.01243, section
+    3.2).
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out: weight [C, heads
     * D] and bias [C]. Differentiable in all. Raises TypeError for another kind of argument,
     ValueError where shapes, devices or dtypes do not go together.

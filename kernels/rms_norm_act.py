@@ -46,7 +46,7 @@ def rms_norm_act(
     """Normalise each row of ``x`` by its RMS, modulate, activate if ``act``, add ``residual``.
 
     ``y = act(x * sqrt(C) / max(|x|, eps) * weight * (1 + scale) + shift) + residual``, |x| the
-    length of a row, act SiLU: RMS norm (1910.07467, eq. 4), FiLM (1709.07871, eq. 2).
+    length of a row, eps 1e-12, act SiLU: RMS norm (1910.07467, eq. 4), FiLM (1709.07871, eq. 2).
     x: [B, ..., C], residual too; weight: [C]; film: (scale, shift), each [B, C]. Differentiable
     in all. Raises TypeError for another kind of argument, ValueError where shapes, devices or
     dtypes do not go together.

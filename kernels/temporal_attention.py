@@ -82,10 +82,11 @@ def temporal_attention(
 ) -> Tensor:
     """Add attention over the frames of each pixel, layer-normed first, to ``x``.
 
-    ``y = LN(x) + frames``, ``q, k, v = y W``, per head: ``q, k`` turned by rotary angles,
-    ``p = softmax(q k^T / sqrt(D) + bias)``, ``out = x + sum over heads of (p v) Wo``; LN has a gain
-    and no bias; frames of a sample with ``focus_present`` attend to themselves alone: attention
-    (1706.03762, eq. 1) of video diffusion (2204.03458, section 3), rotary angles (2104.09864).
+    ``y = LN(x) + frames``, ``q, k, v = y W``, per head: pairs of neighbouring channels of ``q, k``
+    turned by ``angles``, ``p = softmax(q k^T / sqrt(D) + bias)``, ``out = x + sum over heads of (p
+    v) Wo``; LN has a gain, no bias and an eps of 1e-5; frames of a sample with ``focus_present``
+    attend to themselves alone: attention (1706.03762, eq. 1) of video diffusion (2204.03458,
+    section 3), rotary angles (2104.09864).
     x: [B, T, H, W, C]; norm_weight: [C]; qkv_weight: [3 * heads * D, C]; out_weight: [C, heads
     * D]; angles: [T, R / 2]; bias: [heads, T, T]; frames: [T, C] added to the normalised
     frames; focus_present: bool [B]. Differentiable in all but angles. Raises TypeError for

@@ -127,7 +127,17 @@ FIELDS = {
     "share of a number": (fastvd.VideoUNetConfig, {"dim": 64.0}, "dim must be a whole number"),
     "none": (fastvd.ProcessConfig, {"eta": None}, "eta must be a number, got None"),
     "flag": (fastvd.ColdConfig, {"clip_sample": "no"}, "clip_sample must be True or False, got"),
-    "number for many": (fastvd.VideoUNetConfig, {"mults": 2}, "mults must be a tuple, got 2"),
+    "number for many": (
+        fastvd.VideoUNetConfig,
+        {"mults": 2},
+        "mults must be a tuple or a list, got 2",
+    ),
+    "flag for a number": (fastvd.OptimConfig, {"lr": True}, "lr must be a number, got True"),
+    "number for a flag": (
+        fastvd.ColdConfig,
+        {"clip_sample": 1},
+        "clip_sample must be True or False",
+    ),
     "item": (fastvd.VideoUNetConfig, {"mults": (1, "2")}, "each of mults must be a whole number"),
     "value": (fastvd.OptimConfig, {"lr_factors": {"a": "b"}}, r"lr_factors\['a'\] must be a num"),
     "part": (fastvd.ProcessConfig, {"scheduler_options": [1]}, "scheduler_options must be a Map"),
@@ -139,6 +149,16 @@ FIELDS = {
 def test_a_field_of_another_kind_is_named(cls, fields, message):
     with pytest.raises(TypeError, match=message):
         cls(**fields)
+
+
+def test_numbers_of_numpy_and_lists_are_kept_as_those_of_python(tmp_path):
+    optim = fastvd.OptimConfig(lr=np.float32(0.5), betas=[np.float64(0.9), 0.5])
+    given = fastvd.VideoUNetConfig(dim=np.int64(32), mults=[1, 2, 4, np.int32(8)], tanh=np.True_)
+    assert [type(x) for x in (optim.lr, given.dim, given.tanh)] == [float, int, bool]
+    assert optim.betas == (0.9, 0.5)
+    assert given == fastvd.VideoUNetConfig(dim=32, mults=(1, 2, 4, 8), tanh=True)
+    config.save_config(tmp_path / "c.yaml", given)
+    assert config.load_config(tmp_path / "c.yaml", fastvd.VideoUNetConfig) == given
 
 
 def test_a_field_that_is_no_number_and_a_choice_that_there_is_not_are_named():

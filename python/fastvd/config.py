@@ -10,6 +10,7 @@ import difflib
 import functools
 import inspect
 import math
+import operator
 import textwrap
 import types
 from collections.abc import Mapping, Sequence
@@ -118,58 +119,74 @@ def help_texts(cls: Any) -> dict[str, str]:
 
 
 def check_fields(config: object) -> None:
-    """Raise for a field of another kind than its annotation: TypeError, or ValueError for one that
-    is none of its choices or no number at all; a config's ``__post_init__`` begins with it.
+    """Hold a config's fields to their annotations; its ``__post_init__`` begins with it.
+
+    Raises TypeError for a value of another kind, ValueError for one that is none of its choices or
+    no number at all. NumPy's numbers and lists become those of Python, which YAML can tell.
     """
     for name, hint in _hints(cast(Any, type(config))).items():
-        _check_field(hint, getattr(config, name), name)
+        object.__setattr__(config, name, _fitted(hint, getattr(config, name), name))
 
 
 _hints = functools.cache(get_type_hints)
 
 
-def _check_field(hint: Any, value: Any, name: str) -> None:
+def _fitted(hint: Any, value: Any, name: str) -> Any:
+    """``value`` as its annotation says."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        _check_union(args, value, name)
-    elif origin is Literal:
+        return _fitted_union(args, value, name)
+    if origin is Literal:
         if value not in args:
             choices = ", ".join(map(str, args))
             raise ValueError(f"{name} must be one of {choices}, got {shown(value)}")
-    elif origin is tuple:
-        if not isinstance(value, tuple | list):
-            raise TypeError(f"{name} must be a tuple, got {shown(value)}")
-        if args[-1] is not Ellipsis and len(value) != len(args):
-            raise ValueError(f"{name} must be {len(args)} values, got {shown(value)}")
-        for item in value:
-            _check_field(args[0], item, f"each of {name}")
-    elif origin is dict:
+        return args[args.index(value)]
+    if origin is tuple:
+        return _fitted_tuple(args, value, name)
+    if origin is dict:
         check_kind(Mapping, **{name: value})
-        for key, item in value.items():
-            _check_field(args[1], item, f"{name}[{key!r}]")
-    elif hint is int:
-        check_whole(**{name: value})
-    elif hint is float:
-        check_numbers(**{name: value})
-        if math.isnan(value):
-            raise ValueError(f"{name} must be a number, got {value}")
-    elif hint is bool:
-        # a truth that NumPy gives is one too
-        if value not in (True, False):
+        return {key: _fitted(args[1], item, f"{name}[{key!r}]") for key, item in value.items()}
+    if hint in (int, float, bool):
+        return _fitted_number(hint, value, name)
+    check_kind(hint, **{name: value})
+    return str(value) if hint is str else value
+
+
+def _fitted_number(hint: Any, value: Any, name: str) -> Any:
+    if hint is bool:
+        # NumPy's truths are equal to Python's, and so are 0 and 1
+        if isinstance(value, int | float) != isinstance(value, bool) or value not in (True, False):
             raise TypeError(f"{name} must be True or False, got {shown(value)}")
-    else:
-        check_kind(hint, **{name: value})
+        return bool(value)
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value}")
+    if hint is int:
+        check_whole(**{name: value})
+        return operator.index(value)
+    check_numbers(**{name: value})
+    if math.isnan(value):
+        raise ValueError(f"{name} must be a number, got {value}")
+    return value if isinstance(value, int) else float(value)
 
 
-def _check_union(args: tuple[Any, ...], value: Any, name: str) -> None:
+def _fitted_tuple(args: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name} must be a tuple or a list, got {shown(value)}")
+    if args[-1] is not Ellipsis and len(value) != len(args):
+        raise ValueError(f"{name} must be {len(args)} values, got {shown(value)}")
+    return tuple(_fitted(args[0], item, f"each of {name}") for item in value)
+
+
+def _fitted_union(args: tuple[Any, ...], value: Any, name: str) -> Any:
     choices = [arg for arg in args if arg is not type(None)]
     if len(choices) < len(args) and value is None:
-        return
+        return None
     if len(choices) == 1:
-        _check_field(choices[0], value, name)
-    elif not isinstance(value, tuple(choices)):
+        return _fitted(choices[0], value, name)
+    if not isinstance(value, tuple(choices)):
         wanted = " or ".join(map(_hint_name, choices))
         raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
+    return value
 
 
 def documented(cls: type[T]) -> type[T]:

@@ -12,6 +12,7 @@ from fastvd.kernels import dispatch, launch
 
 if launch.interpreted:
     bf16.install()
+    launch.interprets_bfloat16 = True
     patching.install()
 
 

@@ -73,14 +73,14 @@ def assert_near(got: Weights, plain: Weights, exact: Weights) -> None:
 
 def test_against_the_formula(dtype):
     grads = [[g.to(dtype) for g in gradients(step)] for step in range(3)]
-    scale = torch.tensor(0.3)
+    scale = torch.tensor([0.3])  # a number in any shape
     got, plain = weights(SHAPES), weights(SHAPES)
     run(got, grads, scale=scale)
     with kernels.eager():
         run(plain, [[g.float() for g in some] for some in grads], scale=scale)
     exact = weights(SHAPES, torch.float64)
     for some in grads:
-        options = {"rates": RATES, "betas": BETAS, "decay": 0.9, "scale": float(scale)}
+        options = {"rates": RATES, "betas": BETAS, "decay": 0.9, "scale": scale.item()}
         reference(exact.params, [g.double() for g in some], *exact[1:], **options)
     assert not torch.equal(exact.averages[0], exact.params[0])
     assert_near(got, plain, exact)

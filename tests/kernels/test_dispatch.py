@@ -37,6 +37,17 @@ def test_float64_is_eager():
     assert not called(dtype=torch.float64)
 
 
+@pytest.mark.skipif(not launch.interpreted, reason="a GPU knows bfloat16")
+def test_an_interpreter_that_was_not_taught_gets_no_bfloat16(monkeypatch):
+    monkeypatch.setattr(launch, "interprets_bfloat16", False)
+    monkeypatch.setattr(dispatch, "_warned", set())
+    with pytest.warns(UserWarning, match="does not know bfloat16"):
+        assert not called(dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not called()
+    assert called()
+
+
 def test_too_many_channels_are_eager():
     x = torch.ones(1, 1, 8193)
     with FusedOps() as ops:

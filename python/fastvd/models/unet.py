@@ -71,8 +71,9 @@ class VideoUNet(nn.Module):
         cond: [B, cond_dim], or none for the learned stand-in; drop_cond: bool [B], samples whose
         cond is left out; focus_present: bool [B], samples whose frames must not see each other
         (the stem's attention of the vdm layout sees them still, as lucidrains' does).
-        Returns [B, out_channels, T, H, W]. Raises ValueError for a shape, dtype or device that
-        does not fit; outside of autocast ``x`` has the dtype of the weights.
+        Returns [B, out_channels, T, H, W]. Raises TypeError for another kind of argument,
+        ValueError for a shape, dtype or device that does not fit; outside of autocast ``x`` has the
+        dtype of the weights.
         """
         weight = cast(Tensor, self.time.linears[0].weight)
         self._check(x, t, weight, cond=cond, drop_cond=drop_cond, focus_present=focus_present)
