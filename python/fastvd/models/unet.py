@@ -24,7 +24,10 @@ from fastvd.models.stages import (
 
 
 class VideoUNet(nn.Module):
-    """A U-Net over clips; its config names the parts and how they are joined."""
+    """A U-Net over clips; its config names the parts and how they are joined.
+
+    In the layout ``plain`` the last convolution starts at zero: a fresh network answers zeros.
+    """
 
     def __init__(self, config: VideoUNetConfig) -> None:
         super().__init__()
