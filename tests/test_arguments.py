@@ -68,9 +68,8 @@ def test_other_functions_name_the_argument(counting_video: Path, tmp_path: Path)
         "augment must be an AugmentConfig, got {": lambda: fastvd.ClipConfig(augment={"flip": 1}),
         "flip must be a number, got '1'": lambda: fastvd.AugmentConfig(flip="1"),
         "saturation must be a number": lambda: fastvd.AugmentConfig(saturation=None),
-        "crop must be two shares, smaller first, got 0.5": lambda: fastvd.AugmentConfig(crop=0.5),
-        "crop must be two shares": lambda: fastvd.AugmentConfig(crop=(0.5,)),
-        "crop must be a number, got '1'": lambda: fastvd.AugmentConfig(crop=(0.5, "1")),
+        "crop must be a tuple or a list, got 0.5": lambda: fastvd.AugmentConfig(crop=0.5),
+        "each of crop must be a number, got '1'": lambda: fastvd.AugmentConfig(crop=(0.5, "1")),
         "config must be a TrainConfig, got 'tiny'": lambda: fastvd.Trainer(
             "tiny", videos=path, run_dir=tmp_path / "r"
         ),

@@ -159,6 +159,8 @@ def test_numbers_of_numpy_and_lists_are_kept_as_those_of_python(tmp_path):
     assert given == fastvd.VideoUNetConfig(dim=32, mults=(1, 2, 4, 8), tanh=True)
     config.save_config(tmp_path / "c.yaml", given)
     assert config.load_config(tmp_path / "c.yaml", fastvd.VideoUNetConfig) == given
+    clips = fastvd.ClipConfig(frames=np.int64(9), fps=np.float32(8), grey=np.True_)
+    assert [type(x) for x in (clips.frames, clips.fps, clips.grey)] == [int, float, bool]
 
 
 def test_a_field_that_is_no_number_and_a_choice_that_there_is_not_are_named():
@@ -166,6 +168,7 @@ def test_a_field_that_is_no_number_and_a_choice_that_there_is_not_are_named():
         (fastvd.OptimConfig, {"lr": float("nan")}, "lr must be a number, got nan"),
         (fastvd.OptimConfig, {"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
         (fastvd.OptimConfig, {"betas": (0.9,)}, r"betas must be 2 values, got \(0.9,\)"),
+        (fastvd.AugmentConfig, {"crop": (0.5,)}, r"crop must be 2 values, got \(0.5,\)"),
         (fastvd.ProcessConfig, {"kind": "cold"}, "kind must be one of gaussian, got 'cold'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""What Triton's interpreter does again and again, done once: a third of its time goes there."""
+"""What Triton's interpreter does again and again, done once."""
 
 import dataclasses
 from typing import Any

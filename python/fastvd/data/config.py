@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fastvd.arguments import check_kind, check_numbers, check_whole
-from fastvd.config import documented
+from fastvd.config import check_fields, documented
 
 
 @documented
@@ -25,12 +24,7 @@ class AugmentConfig:
     "the same for the distance of colours from their grey"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.crop, tuple | list) or len(self.crop) != 2:
-            raise TypeError(f"crop must be two shares, smaller first, got {self.crop!r}")
-        check_numbers(flip=self.flip, brightness=self.brightness)
-        check_numbers(contrast=self.contrast, saturation=self.saturation)
-        for share in self.crop:
-            check_numbers(crop=share)
+        check_fields(self)
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip must be in 0..1, got {self.flip}")
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
@@ -65,13 +59,7 @@ class ClipConfig:
     "how clips are varied at random"
 
     def __post_init__(self) -> None:
-        check_whole(frames=self.frames, stride=self.stride, size=self.size)
-        check_whole(stream=self.stream, or_none=True)
-        check_numbers(fps=self.fps, or_none=True)
-        check_kind(AugmentConfig, augment=self.augment)
-        # a truth that NumPy gives is one too
-        if self.grey not in (True, False):
-            raise TypeError(f"grey must be True or False, got {self.grey!r}")
+        check_fields(self)
         for name in ("frames", "stride", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -81,10 +69,6 @@ class ClipConfig:
             raise ValueError(f"fps must be above 0 and finite, got {self.fps}")
         if self.fps is not None and self.stride != 1:
             raise ValueError(f"give stride or fps, not both: got {self.stride} and {self.fps}")
-        if self.fit not in ("crop", "pad", "stretch"):
-            raise ValueError(f"fit must be crop, pad or stretch, got {self.fit!r}")
-        if self.resample not in ("bilinear", "area"):
-            raise ValueError(f"resample must be bilinear or area, got {self.resample!r}")
 
     @property
     def channels(self) -> int:
